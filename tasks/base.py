@@ -1,0 +1,201 @@
+"""What a task is: samples that carry a request, outputs of the matching type, and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class TaskError(ValueError):
+    """A task was asked for something it cannot do; the message is one line for the user."""
+
+
+class Tokenizer(Protocol):
+    """What tasks need of a tokenizer; every Hugging Face tokenizer fits."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Id of the beginning-of-sequence token, or None."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Return the token ids of ``text``."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Return the text of ``token_ids``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """Ask for a greedy continuation of a prompt."""
+
+    prompt_ids: tuple[int, ...]
+    """Token ids of the prompt, special tokens included."""
+    max_new_tokens: int
+    """Answer budget in tokens, at least 1."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the continuation; the prediction is cut before the first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreWindow:
+    """One forward pass whose tokens ``[first_scored, len(token_ids))`` are scored."""
+
+    token_ids: tuple[int, ...]
+    first_scored: int
+    """Index of the first token that is scored, at least 1: a token needs one before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """Ask for the log-probabilities of given tokens.
+
+    A window that is a prefix of another window in the same group is a cut point: where the method is
+    ``prefix_causal`` the engine computes the longest once and slices.
+    """
+
+    windows: tuple[ScoreWindow, ...]
+
+
+type Request = GenerateRequest | ScoreRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """Output of a `GenerateRequest`."""
+
+    token_ids: tuple[int, ...]
+    """Generated ids, sliced by position from the sequence (never by removing the prompt's text), without the end token."""
+    text: str
+    """Decoded continuation, cut before the first stop text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Output of a `ScoreRequest`: one array of nll (nats, natural logarithm) per window, one value per scored token."""
+
+    nll: tuple[Sequence[float], ...]
+
+
+type Output = Generated | Scored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question to a model: a pure function of (seed, task, parameters, context_length, index), never of the count."""
+
+    index: int
+    """Position in the endless sequence of samples of this cell, from 0."""
+    context_length: int
+    """Tokens asked for: prompt plus answer budget, unless the protocol says otherwise."""
+    request: Request
+    target: str | None = None
+    """The right answer, where there is one."""
+    depth: float | None = None
+    """Position of the needle in the haystack, 0 (start) to 1 (end), measured in model tokens."""
+    document: str | None = None
+    """Name of the document, where samples share or come from one: the unit of resampling."""
+    tokens_truncated: int = 0
+    """Tokens of the source that were cut to fit."""
+    evidence_survived: bool | None = None
+    """Whether what is asked for is still in the prompt, where that can be known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NllBucket:
+    """Sum of nll and count of tokens over scored positions in ``[start, stop)`` of the window."""
+
+    start: int
+    stop: int
+    nll_sum: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a task makes of one output."""
+
+    scores: Mapping[str, float]
+    """Metric name -> value per sample; for perplexity ``{"nll": mean nats per scored token}``."""
+    prediction: str | None = None
+    """What was compared with the target, where something was."""
+    weight: float | None = None
+    """Scored tokens, where the metric is a mean over tokens."""
+    nll_buckets: tuple[NllBucket, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A per-sample score that can be aggregated."""
+
+    name: str
+    higher_is_better: bool
+    minimum: float | None = None
+    """Smallest possible value, None where unbounded."""
+    maximum: float | None = None
+    chance: float | None = None
+    """Expected value of guessing, None where it has no meaning."""
+    is_binary: bool = False
+    """True where every value is 0 or 1 (Wilson intervals apply)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
+    """What can be said of a task without loading anything."""
+
+    name: str
+    version: int
+    """Raised whenever prompts, data or scoring change: old and new numbers never mix."""
+    summary: str
+    source: str
+    licence: str
+    metrics: tuple[Metric, ...]
+    protocols: tuple[str, ...]
+    """Names of its protocols, the default first."""
+    default_count: int
+    """Samples per cell where the user names none."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Parameter name -> one line of help with its default."""
+
+
+class Task(Protocol):
+    """A frozen dataclass whose fields are the task's parameters (``protocol`` among them)."""
+
+    @property
+    def info(self) -> TaskInfo:
+        """Name, version, metrics and source."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in force."""
+        ...
+
+    def parameters(self) -> Mapping[str, str | int | float | bool | None]:
+        """Every parameter that can change a score, defaults filled in, JSON-ready. No paths of this machine: a content hash instead."""
+        ...
+
+    def minimum_length(self, tokenizer: Tokenizer) -> int:
+        """Smallest context length, in tokens, that the task can fill."""
+        ...
+
+    def samples(
+        self, *, context_length: int, count: int, seed: int, tokenizer: Tokenizer
+    ) -> Iterator[Sample]:
+        """Yield samples 0 to count-1; fewer where the data has fewer."""
+        ...
+
+    def score(self, sample: Sample, output: Output) -> Score:
+        """Score one output."""
+        ...
+
+    def group_key(self, *, context_length: int, index: int) -> str:
+        """Name the group that a sample is computed in, from the plan alone.
+
+        Samples of one resolved method with equal keys go through the engine together: all lengths of one
+        document share a forward pass, for instance.
+        """
+        ...
