@@ -60,7 +60,7 @@ class ScoreRequest:
     windows: tuple[ScoreWindow, ...]
 
 
-type Request = GenerateRequest | ScoreRequest
+Request = GenerateRequest | ScoreRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Scored:
     nll: tuple[Sequence[float], ...]
 
 
-type Output = Generated | Scored
+Output = Generated | Scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
