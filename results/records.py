@@ -1,0 +1,218 @@
+"""What is written down: one record per sample, one header per run; no torch, no sibling package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+CELL_ID_VERSION = 1
+
+Status = Literal["ok", "error", "out_of_memory", "not_applicable"]
+Parameter = str | int | float | bool | None
+
+
+class ResultsError(ValueError):
+    """Stored results cannot be used as asked; the message is one line for the user."""
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN.
+
+    Raises:
+        ValueError: If the value holds a NaN or an infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256_of(value: object) -> str:
+    """Return the hex sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+class Row(BaseModel):
+    """Strict, immutable base of everything stored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelIdentity(Row):
+    """Which weights: never a path of this machine."""
+
+    name: str
+    """Hub id, or the folder's name."""
+    revision: str
+    """Hub commit, or ``sha256:...`` over a local folder's files."""
+    adapter: str | None = None
+    """Name and revision of a PEFT adapter, as ``name@revision``."""
+    quantization: str | None = None
+
+
+class MethodIdentity(Row):
+    """Which method, every parameter resolved."""
+
+    resolved: str
+    """Canonical text with every parameter, e.g. ``self_extend:group=16:window=1024``."""
+    versions: Mapping[str, int]
+    """Component name -> version of its implementation."""
+
+
+class TaskIdentity(Row):
+    """Which task, as it can change a score."""
+
+    name: str
+    version: int
+    protocol: str
+    parameters: Mapping[str, Parameter]
+
+
+class CellIdentity(Row):
+    """All that can change a score, and nothing else: not the factor policy, count, batch, chunk or device."""
+
+    model: ModelIdentity
+    dtype: str
+    attention: str
+    """Attention kernel of the model, e.g. ``sdpa``."""
+    original_context_length: int
+    method: MethodIdentity
+    task: TaskIdentity
+    context_length: int
+    seed: int
+    decoding: str
+    """E.g. ``greedy``."""
+
+    def cell_id(self) -> str:
+        """Return the key for resume: sha256 over canonical JSON, versioned."""
+        return sha256_of({"cell_id_version": CELL_ID_VERSION, **self.model_dump(mode="json")})
+
+
+def sample_key(task: TaskIdentity, *, context_length: int, seed: int, index: int, prompt_sha256: str) -> str:
+    """Return the key by which samples of two methods or models are paired.
+
+    Args:
+        prompt_sha256: Hex sha256 of the token ids computed by the model, in order.
+    """
+    return sha256_of(
+        {
+            "task": task.model_dump(mode="json"),
+            "context_length": context_length,
+            "seed": seed,
+            "index": index,
+            "prompt_sha256": prompt_sha256,
+        }
+    )
+
+
+class Failure(Row):
+    """Why a sample has no score."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+class Bucket(Row):
+    """Sum of nll (nats) and count of tokens over scored positions ``[start, stop)``."""
+
+    start: int
+    stop: int
+    nll_sum: float
+    tokens: int
+
+
+class Record(Row):
+    """One sample, or (status ``not_applicable``) one row for a whole cell."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell_id: str
+    cell: CellIdentity
+    model_label: str
+    method_label: str
+    """What the user called it; runs are compared by labels."""
+    factor_policy: str
+    """``fixed``, ``per-length`` or the number given."""
+    index: int | None
+    """Sample number in the cell; None for a ``not_applicable`` cell."""
+    sample_key: str | None = None
+    status: Status
+    failure: Failure | None = None
+    prompt_tokens: int | None = None
+    """Tokens that went in, special tokens counted."""
+    generated_tokens: int | None = None
+    scored_tokens: int | None = None
+    depth: float | None = None
+    document: str | None = None
+    tokens_truncated: int | None = None
+    evidence_survived: bool | None = None
+    prediction: str | None = None
+    prediction_ids: tuple[int, ...] | None = None
+    target: str | None = None
+    scores: Mapping[str, float] = Field(default_factory=dict)
+    """Metric -> value of this sample; empty unless status is ``ok``."""
+    weight: float | None = None
+    """Scored tokens, where the metric is a mean over tokens."""
+    nll_buckets: tuple[Bucket, ...] = ()
+    seconds_prefill: float | None = None
+    seconds_decode: float | None = None
+    peak_bytes: int | None = None
+    applied_hash: str | None = None
+    """sha256 of what was really applied to the model: inverse frequencies, scale, layers touched."""
+
+
+class MetricInfo(Row):
+    """What a report must know of a metric when the task that made it is gone."""
+
+    name: str
+    higher_is_better: bool
+    minimum: float | None = None
+    maximum: float | None = None
+    chance: float | None = None
+    is_binary: bool = False
+
+
+class TaskSummary(Row):
+    """A task as the run used it."""
+
+    name: str
+    """The label used in records' ``cell.task.name``."""
+    protocol: str
+    metrics: tuple[MetricInfo, ...]
+    source: str
+    licence: str
+
+
+class ModelSummary(Row):
+    """A model as the run used it."""
+
+    label: str
+    original_context_length: int
+    original_context_length_source: str
+    """Where the window was read, e.g. ``config.json: max_position_embeddings``."""
+
+
+class RunHeader(Row):
+    """``run.json``: what was asked, with what, and how far it got."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_key: str
+    """sha256 over what makes two commands the same run; another key in the folder is another run."""
+    command: tuple[str, ...]
+    config: Mapping[str, Any]
+    """The resolved configuration, JSON-ready."""
+    models: tuple[ModelSummary, ...]
+    methods: tuple[str, ...]
+    """Method labels in the order asked for: colours and rows follow it."""
+    tasks: tuple[TaskSummary, ...]
+    lengths: tuple[int, ...]
+    versions: Mapping[str, str]
+    """Package -> version."""
+    git_revision: str | None = None
+    device: str
+    started: str
+    """UTC, ISO 8601."""
+    finished: str | None = None
+    status: Literal["running", "complete", "interrupted", "failed"] = "running"
