@@ -1,0 +1,152 @@
+"""What an extension method is: a frozen value that says what it does on four axes, and nothing about models' code.
+
+For a query at position p and a key at position j <= p::
+
+    logit(p, j) = tau(layer, p) / sqrt(d) * <R(rho_q(p)) q, R(rho_k(j)) k>     where a mask allows it
+
+A component fills in some of the axes: frequencies theta', logit scale tau, position map rho, mask. This file
+knows numpy and no torch: the same values serve the kernels and a float64 formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from longbench_run.harness.errors import ConfigError
+from longbench_run.harness.grammar import Value, format_term
+
+Positions = Int[np.ndarray, " n"]
+Frequencies = Float[np.ndarray, " half_dim"]
+PositionMap = Callable[[Positions], Shaped[np.ndarray, " n"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RopeFacts:
+    """What methods may know of a model."""
+
+    family: str
+    """``config.model_type``."""
+    base: float
+    """RoPE base b (HF: rope_theta)."""
+    inv_freq: tuple[float, ...]
+    """Inverse frequencies before any scaling that the model ships with, radians per token, fastest first."""
+    original_context_length: int
+    """Window of pretraining, L, in tokens."""
+    layers: int
+    """Number of decoder layers."""
+
+    @property
+    def rotary_dim(self) -> int:
+        """Rotated dimensions per head, d."""
+        return 2 * len(self.inv_freq)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogitScale:
+    """Axis 2: a factor on the whole logit, on top of 1/sqrt(d).
+
+    ``values`` maps query positions p to tau(p), float64; a constant scale has ``constant`` instead.
+    """
+
+    constant: float | None = None
+    values: Callable[[Positions], Float[np.ndarray, " n"]] | None = None
+    skip_layers: int = 0
+    """How many first layers keep scale 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Keys ``[start(p), stop(p))`` for a query at p; both ends must not decrease with p, and are clipped to [0, p + 1]."""
+
+    start: PositionMap
+    stop: PositionMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Axis 3: an interval of keys with the positions that its queries and keys take; None keeps p or j."""
+
+    keys: Interval
+    query_map: PositionMap | None = None
+    key_map: PositionMap | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One named method; its dataclass fields are its parameters, None where the value follows from model and target."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    prefix_causal: ClassVar[bool] = True
+    """The logits at p depend only on tokens up to p, not on the input's length."""
+    order_independent: ClassVar[bool] = True
+    """Results do not depend on what ran before."""
+    prefill_equals_decode: ClassVar[bool] = True
+    """One forward equals token by token."""
+
+    original_context_length: int | None = None
+    """Window of pretraining, L, for this component alone; default: the model's."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        if self.original_context_length is not None:
+            self.require("original_context_length", self.original_context_length >= 1, "at least 1")
+
+    def require(self, parameter: str, condition: bool, rule: str, remedy: str = "") -> None:
+        """Raise the user's error for a parameter that breaks its rule.
+
+        Raises:
+            ConfigError: If ``condition`` is false.
+        """
+        if not condition:
+            value = getattr(self, parameter)
+            raise ConfigError(f"{self.name}: {parameter} must be {rule}, got {value!r}.{' ' + remedy if remedy else ''}")
+
+    def resolve(self, facts: RopeFacts, context_length: int) -> Self:
+        """Return the value with every parameter filled in.
+
+        Args:
+            facts: The model's rotary facts; its window is used where ``original_context_length`` is None.
+            context_length: Target length in tokens.
+
+        Raises:
+            ConfigError: If a parameter does not fit the model's window.
+            MethodNotApplicable: If the method cannot serve the model.
+        """
+        return replace(self, original_context_length=self.original_context_length or facts.original_context_length)
+
+    def frequencies(self, inv_freq: Frequencies, base: float) -> tuple[Frequencies, float]:
+        """Axis 1: return the transformed inverse frequencies and the base they belong to."""
+        return inv_freq, base
+
+    def logit_scale(self) -> LogitScale | None:
+        """Axis 2, or None where the logits keep their scale."""
+        return None
+
+    def bands(self) -> tuple[Band, ...] | None:
+        """Axis 3: disjoint bands, or None where every key keeps its distance."""
+        return None
+
+    def mask(self) -> tuple[Interval, ...] | None:
+        """Axis 4: disjoint intervals of visible keys, or None where all are visible."""
+        return None
+
+    @property
+    def window(self) -> int:
+        """L of a resolved component."""
+        raise NotImplementedError
+
+    def parameters(self) -> dict[str, Value]:
+        """Return the parameters that have a value."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+    def text(self) -> str:
+        """Return the canonical text: parameters that have a value, sorted by name."""
+        return format_term(self.name, self.parameters())
