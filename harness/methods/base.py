@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, Shaped
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.grammar import Value, format_term
 
+T = TypeVar("T")
 Positions = Int[np.ndarray, " n"]
 Frequencies = Float[np.ndarray, " half_dim"]
 PositionMap = Callable[[Positions], Shaped[np.ndarray, " n"]]
@@ -76,6 +77,17 @@ class Band:
     key_map: PositionMap | None = None
 
 
+def known(value: T | None) -> T:
+    """Return a parameter that resolving has filled in.
+
+    Raises:
+        ValueError: If it is still None.
+    """
+    if value is None:
+        raise ValueError("The method must be resolved first: call resolve(facts, context_length=...).")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Component:
     """One named method; its dataclass fields are its parameters, None where the value follows from model and target."""
@@ -84,6 +96,8 @@ class Component:
     version: ClassVar[int] = 1
     summary: ClassVar[str]
     source: ClassVar[str]
+    as_released: ClassVar[bool] = False
+    """Leaves the model as it is, a scaling that it ships with included; stands alone in a composition."""
     prefix_causal: ClassVar[bool] = True
     """The logits at p depend only on tokens up to p, not on the input's length."""
     order_independent: ClassVar[bool] = True
@@ -138,10 +152,13 @@ class Component:
         """Axis 4: disjoint intervals of visible keys, or None where all are visible."""
         return None
 
-    @property
-    def window(self) -> int:
-        """L of a resolved component."""
-        raise NotImplementedError
+    def pretrained_window(self) -> int:
+        """Return L.
+
+        Raises:
+            ValueError: If the component was not resolved.
+        """
+        return known(self.original_context_length)
 
     def parameters(self) -> dict[str, Value]:
         """Return the parameters that have a value."""
