@@ -1,0 +1,190 @@
+"""A method: one component or a legal composition of several, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from longbench_run.harness.errors import ConfigError
+from longbench_run.harness.grammar import parse_composition, split_list
+from longbench_run.harness.methods.base import Band, Component, Frequencies, Interval, LogitScale, PositionMap, RopeFacts
+from longbench_run.harness.methods.parameters import build_component
+from longbench_run.harness.methods.position_maps import every_key
+from longbench_run.harness.methods.registry import component_class
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from transformers import PreTrainedModel
+
+    from longbench_run.harness.attention import Applied
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is compared: components joined by ``+``, in the order written.
+
+    Two methods are equal when their components are, however they were written.
+    """
+
+    components: tuple[Component, ...]
+    text: str = field(compare=False)
+    """As it was asked for: the label in tables and figures."""
+
+    @property
+    def canonical(self) -> str:
+        """The text with every known parameter filled in and keys sorted; it parses back to an equal method."""
+        return "+".join(component.text() for component in self.components)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Component name -> version of its implementation."""
+        return {component.name: component.version for component in self.components}
+
+    @property
+    def as_released(self) -> bool:
+        """Whether the model is left exactly as it is."""
+        return any(component.as_released for component in self.components)
+
+    @property
+    def prefix_causal(self) -> bool:
+        """Whether the logits at p depend only on tokens up to p, not on the input's length."""
+        return all(component.prefix_causal for component in self.components)
+
+    @property
+    def order_independent(self) -> bool:
+        """Whether results do not depend on what ran before."""
+        return all(component.order_independent for component in self.components)
+
+    @property
+    def prefill_equals_decode(self) -> bool:
+        """Whether one forward equals token by token."""
+        return all(component.prefill_equals_decode for component in self.components)
+
+    def resolve(
+        self,
+        facts: RopeFacts,
+        *,
+        original_context_length: int | None = None,
+        context_length: int | None = None,
+    ) -> Method:
+        """Return the method with every parameter filled in.
+
+        Args:
+            facts: The model's rotary facts.
+            original_context_length: Window of pretraining L in tokens; default: the model's. A component's own
+                ``original_context_length`` wins.
+            context_length: Target length in tokens, at least 1; default: the window.
+
+        Raises:
+            ConfigError: If a parameter does not fit the model's window.
+            MethodNotApplicable: If the method cannot serve the model.
+        """
+        if original_context_length is not None:
+            facts = replace(facts, original_context_length=original_context_length)
+        target = facts.original_context_length if context_length is None else context_length
+        return replace(self, components=tuple(component.resolve(facts, target) for component in self.components))
+
+    def frequencies(self, inv_freq: Frequencies, base: float) -> Frequencies:
+        """Axis 1: the components' transforms, one after the other as written."""
+        for component in self.components:
+            inv_freq, base = component.frequencies(inv_freq, base)
+        return inv_freq
+
+    def logit_scales(self) -> tuple[LogitScale, ...]:
+        """Axis 2: the scales, whose product multiplies the logits."""
+        return tuple(scale for component in self.components if (scale := component.logit_scale()) is not None)
+
+    def bands(self) -> tuple[Band, ...] | None:
+        """Axes 3 and 4: the position map with every band cut to the visible keys; None where both are ordinary."""
+        maps = [bands for component in self.components if (bands := component.bands()) is not None]
+        masks = [mask for component in self.components if (mask := component.mask()) is not None]
+        if not maps and not masks:
+            return None
+        bands = maps[0] if maps else (Band(keys=every_key()),)
+        for mask in masks:
+            bands = tuple(replace(band, keys=_common(band.keys, visible)) for band in bands for visible in mask)
+        return bands
+
+    def applied_to(
+        self,
+        model: PreTrainedModel,
+        original_context_length: int | None = None,
+        context_length: int | None = None,
+    ) -> AbstractContextManager[Applied]:
+        """Return a context manager inside which the model computes with this method.
+
+        Args:
+            model: Any Hugging Face causal language model with RoPE.
+            original_context_length: Window of pretraining L in tokens; default: from the model's config.
+            context_length: Target length in tokens, which only resolves parameters: longer inputs are computed,
+                not refused. Default: the window.
+
+        Returns:
+            Context manager that yields what was applied, with its hash.
+
+        Raises:
+            ConfigError: If a parameter does not fit the model's window.
+            MethodNotApplicable: If the model's family cannot be served, or a probe shows that it had no effect.
+            RuntimeError: If a method is applied to this model already.
+        """
+        from longbench_run.harness.attention import apply
+
+        return apply(self, model, original_context_length=original_context_length, context_length=context_length)
+
+
+def _common(first: Interval, second: Interval) -> Interval:
+    """Return the keys that lie in both intervals."""
+
+    def pointwise(choose: np.ufunc, one: PositionMap, other: PositionMap) -> PositionMap:
+        return lambda p: choose(one(p), other(p))
+
+    return Interval(
+        start=pointwise(np.maximum, first.start, second.start), stop=pointwise(np.minimum, first.stop, second.stop)
+    )
+
+
+def parse_method(text: str, *, where: str = "method") -> Method:
+    """Read a method: ``name[:key=value]*``, composed with ``+``.
+
+    Args:
+        text: For example ``self_extend:group=4:window=16`` or ``abf+self_extend+log_n``.
+        where: Flag or file and key that errors name.
+
+    Raises:
+        UnknownName: If a name is not known; the nearest is suggested.
+        ConfigError: If a parameter is wrong or the composition is not legal.
+    """
+    terms = parse_composition(text, where=where)
+    components = tuple(build_component(component_class(t.name, where=where), t, where=where) for t in terms)
+    _check_composition(components, where=where)
+    return Method(components=components, text=text.strip())
+
+
+def parse_methods(text: str, *, where: str = "--methods") -> list[Method]:
+    """Read a list of methods separated by commas.
+
+    Raises:
+        ConfigError: If the list or an entry is empty, or one of them is wrong.
+    """
+    return [parse_method(entry, where=where) for entry in split_list(text, where=where)]
+
+
+def _check_composition(components: tuple[Component, ...], *, where: str) -> None:
+    names = [component.name for component in components]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: a composition must name each method once, got {name!r} twice. Keep one.")
+    alone = [component.name for component in components if component.as_released]
+    if alone and len(components) > 1:
+        raise ConfigError(
+            f"{where}: {alone[0]} must stand alone, got {'+'.join(names)!r}. It is the model as released: drop it."
+        )
+    maps = [component.name for component in components if type(component).bands is not Component.bands]
+    if len(maps) > 1:
+        raise ConfigError(
+            f"{where}: a composition must hold one position map at most, got {' and '.join(maps)}. "
+            "Each of them says at which positions every pair of tokens stands: keep one."
+        )
