@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 CELL_ID_VERSION = 1
@@ -32,6 +32,19 @@ def canonical_json(value: object) -> str:
 def sha256_of(value: object) -> str:
     """Return the hex sha256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _storable(text: str) -> str:
+    """Join surrogate pairs and put U+FFFD for lone ones: UTF-8 has no form for them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+ForeignText = Annotated[str, AfterValidator(_storable)]
+"""Text that a model, a file name or a library wrote."""
 
 
 class Row(BaseModel):
@@ -94,6 +107,10 @@ def sample_key(task: TaskIdentity, *, context_length: int, seed: int, index: int
     """Return the key by which samples of two methods or models are paired.
 
     Args:
+        task: The task as it can change a score.
+        context_length: Tokens asked for.
+        seed: Seed of the samples.
+        index: Number of the sample in its cell.
         prompt_sha256: Hex sha256 of the token ids computed by the model, in order.
     """
     return sha256_of(
@@ -111,8 +128,8 @@ class Failure(Row):
     """Why a sample has no score."""
 
     type: str
-    message: str
-    traceback: str | None = None
+    message: ForeignText
+    traceback: ForeignText | None = None
 
 
 class Bucket(Row):
@@ -145,12 +162,12 @@ class Record(Row):
     generated_tokens: int | None = None
     scored_tokens: int | None = None
     depth: float | None = None
-    document: str | None = None
+    document: ForeignText | None = None
     tokens_truncated: int | None = None
     evidence_survived: bool | None = None
-    prediction: str | None = None
+    prediction: ForeignText | None = None
     prediction_ids: tuple[int, ...] | None = None
-    target: str | None = None
+    target: ForeignText | None = None
     scores: Mapping[str, float] = Field(default_factory=dict)
     """Metric -> value of this sample; empty unless status is ``ok``."""
     weight: float | None = None

@@ -1,0 +1,48 @@
+"""Old records and headers, brought to the schema that this program writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from longbench_run.results.records import SCHEMA_VERSION, ResultsError
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+
+RECORD_MIGRATIONS: Mapping[int, Migration] = {}
+"""Schema version -> pure function to the next version, for lines of ``records.jsonl``."""
+
+HEADER_MIGRATIONS: Mapping[int, Migration] = {}
+"""The same for ``run.json``."""
+
+
+def migrated(
+    raw: dict[str, Any], migrations: Mapping[int, Migration], *, where: str, current: int = SCHEMA_VERSION
+) -> dict[str, Any]:
+    """Return ``raw`` in the current schema.
+
+    Args:
+        raw: Parsed JSON object with ``schema_version``.
+        migrations: `RECORD_MIGRATIONS` or `HEADER_MIGRATIONS`.
+        where: File (and line) for the message.
+        current: Schema version that is wanted.
+
+    Raises:
+        ResultsError: If the schema is newer than ``current``, or no version at all.
+    """
+    version = raw.get("schema_version")
+    if version == current:
+        return raw
+    if not isinstance(version, int) or version < 1:
+        raise ResultsError(
+            f"{where}: schema_version must be a whole number from 1, got {version!r}. "
+            "The file was not written by longbench-run, or was changed; restore it."
+        )
+    if version > current:
+        raise ResultsError(
+            f"{where}: schema_version {version} is newer than this program reads ({current}). "
+            "Upgrade longbench-run."
+        )
+    for step in range(version, current):
+        raw = {**migrations[step](raw), "schema_version": step + 1}
+    return raw

@@ -1,0 +1,275 @@
+"""Runs as tables: one row per sample and metric, and one row per cell and metric with its interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longbench_run.results.records import Record, RunHeader, Status
+from longbench_run.results.statistics import Estimate, IntervalKind, estimate
+from longbench_run.results.store import read_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS: Mapping[str, str] = {
+    "run": "folder of the run, as given (categorical)",
+    "model_label": "model, as the run named it (categorical, in the run's order)",
+    "method_label": "method, as the user named it (categorical, in the run's order)",
+    "task": "task (categorical, in the run's order)",
+    "task_version": "version of the task's prompts, data and scoring",
+    "protocol": "named way to truncate, prompt, decode and score",
+    "context_length": "tokens asked for",
+    "metric": "metric of `score`",
+    "score": "value of this sample; missing unless `status` is ok",
+    "weight": "scored tokens, where the metric is a mean over tokens; else missing",
+    "status": "ok, error, out_of_memory or not_applicable",
+    "index": "number of the sample in its cell; missing where the whole cell is not applicable",
+    "seed": "seed of the samples",
+    "method": "the method with every parameter resolved",
+    "factor_policy": "fixed, per-length or a number",
+    "original_context_length": "pretraining window, tokens",
+    "document": "document of the sample: the unit of resampling",
+    "depth": "place of the needle, 0 to 1",
+    "prompt_tokens": "tokens that went in",
+    "generated_tokens": "tokens that came out",
+    "scored_tokens": "tokens whose nll was taken",
+    "tokens_truncated": "tokens of the source that were cut to fit",
+    "evidence_survived": "whether what is asked for is still in the prompt",
+    "prediction": "what the model said, untrusted text",
+    "target": "the right answer",
+    "failure": "type and message of what went wrong",
+    "seconds_prefill": "time of the prefill",
+    "seconds_decode": "time of the decoding",
+    "peak_bytes": "peak memory of the device",
+    "cell_id": "key of the cell",
+    "sample_key": "key that pairs samples of two methods or models",
+    "higher_is_better": "direction of the metric; missing where the run does not say",
+    "is_binary": "whether every score is 0 or 1",
+    "minimum": "smallest possible score",
+    "maximum": "largest possible score",
+}
+"""Columns of `load`, with their meaning."""
+
+_WHOLE_NUMBERS = (
+    "index",
+    "prompt_tokens",
+    "generated_tokens",
+    "scored_tokens",
+    "tokens_truncated",
+    "peak_bytes",
+)
+_OF_RECORD = (
+    "weight",
+    "status",
+    "index",
+    "document",
+    "depth",
+    "prompt_tokens",
+    "generated_tokens",
+    "scored_tokens",
+    "tokens_truncated",
+    "evidence_survived",
+    "prediction",
+    "target",
+    "seconds_prefill",
+    "seconds_decode",
+    "peak_bytes",
+    "cell_id",
+    "sample_key",
+)
+_KEYS = ["run", "model_label", "task", "task_version", "protocol", "metric", "method_label", "context_length"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSummary:
+    """One cell and metric: what was measured, how sure it is, and what failed."""
+
+    run: str
+    model_label: str
+    task: str
+    task_version: int
+    protocol: str
+    metric: str
+    method_label: str
+    context_length: int
+    method: str
+    factor_policy: str
+    original_context_length: int
+    higher_is_better: bool | None
+    n: int
+    """Samples with a score."""
+    clusters: int
+    """Documents among them, where samples name one; else n."""
+    value: float | None
+    low: float | None
+    """Lower bound of the 95 % interval; None where there are too few samples or clusters for one."""
+    high: float | None
+    interval: IntervalKind | None
+    ok: int
+    error: int
+    out_of_memory: int
+    not_applicable: int
+    failure: str | None
+    """The first thing that went wrong, type and message."""
+
+
+def load(*runs: Path | str) -> pd.DataFrame:
+    """Return the samples of runs in long form, one row per sample and metric, with the columns of `COLUMNS`.
+
+    A sample that failed has a row too, without a score. A sample computed twice is there once, as last
+    computed.
+
+    Args:
+        runs: Run folders.
+
+    Raises:
+        ResultsError: If a folder is no run or cannot be read.
+    """
+    import pandas as pd
+
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    orders: dict[str, dict[str, None]] = {"run": {}, "model_label": {}, "method_label": {}, "task": {}}
+    for run in runs:
+        header, records = read_run(run)
+        orders["run"].setdefault(str(run))
+        orders["model_label"].update(dict.fromkeys(model.label for model in header.models))
+        orders["method_label"].update(dict.fromkeys(header.methods))
+        orders["task"].update(dict.fromkeys(task.name for task in header.tasks))
+        for row in _rows(str(run), header, records):
+            for name, value in row.items():
+                columns[name].append(value)
+    frame = pd.DataFrame(columns)
+    for name in _WHOLE_NUMBERS:
+        frame[name] = frame[name].astype("Int64")
+    for name in ("score", "weight", "depth", "minimum", "maximum", "seconds_prefill", "seconds_decode"):
+        frame[name] = frame[name].astype("float64")
+    for name, order in orders.items():
+        categories = list(order | dict.fromkeys(columns[name]))
+        frame[name] = pd.Categorical(frame[name], categories=categories, ordered=True)
+    return frame
+
+
+def summarize(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run, model, task, protocol, metric, method and context length.
+
+    Args:
+        frame: Rows of `load`, all or some.
+
+    Returns:
+        The fields of `CellSummary` as columns.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        [asdict(cell) for cell in cells(frame)], columns=[f.name for f in fields(CellSummary)]
+    )
+
+
+def cells(frame: pd.DataFrame) -> tuple[CellSummary, ...]:
+    """Return what `summarize` returns, as values, in the order of run, model, task, metric, method, length.
+
+    Args:
+        frame: Rows of `load`, all or some.
+    """
+    # Sorted by index first: the interval must not depend on the order in which samples were computed.
+    ordered = frame.sort_values(["seed", "index"], kind="stable")
+    groups = ordered.groupby(_KEYS, sort=True, observed=True, dropna=False)
+    return tuple(_summary(dict(zip(_KEYS, keys, strict=True)), rows) for keys, rows in groups)
+
+
+def _summary(keys: dict[str, Any], rows: pd.DataFrame) -> CellSummary:
+    scored = rows[rows["score"].notna()]
+    first = rows.iloc[0]
+    found = _estimate(scored) if len(scored) else Estimate(None, 0, 0, None, None)
+    counts: Counter[Status] = Counter(rows["status"])
+    failures = rows["failure"].dropna()
+    return CellSummary(
+        run=str(keys["run"]),
+        model_label=str(keys["model_label"]),
+        task=str(keys["task"]),
+        task_version=int(keys["task_version"]),
+        protocol=str(keys["protocol"]),
+        metric=str(keys["metric"]),
+        method_label=str(keys["method_label"]),
+        context_length=int(keys["context_length"]),
+        method=str(first["method"]),
+        factor_policy=str(first["factor_policy"]),
+        original_context_length=int(first["original_context_length"]),
+        higher_is_better=None if _is_missing(first["higher_is_better"]) else bool(first["higher_is_better"]),
+        n=found.samples,
+        clusters=found.clusters,
+        value=found.value,
+        low=found.interval.low if found.interval else None,
+        high=found.interval.high if found.interval else None,
+        interval=found.kind,
+        ok=counts["ok"],
+        error=counts["error"],
+        out_of_memory=counts["out_of_memory"],
+        not_applicable=counts["not_applicable"],
+        failure=str(failures.iloc[0]) if len(failures) else None,
+    )
+
+
+def _estimate(scored: pd.DataFrame) -> Estimate:
+    """Return the mean over scored rows of one cell and metric."""
+    first = scored.iloc[0]
+    clusters: list[Hashable] = [
+        document if isinstance(document, str) else ("sample", place)
+        for place, document in enumerate(scored["document"])
+    ]
+    return estimate(
+        scored["score"].tolist(),
+        weights=scored["weight"].tolist() if scored["weight"].notna().all() else None,
+        clusters=clusters,
+        is_binary=not _is_missing(first["is_binary"]) and bool(first["is_binary"]),
+        minimum=None if _is_missing(first["minimum"]) else float(first["minimum"]),
+        maximum=None if _is_missing(first["maximum"]) else float(first["maximum"]),
+    )
+
+
+def _is_missing(value: object) -> bool:
+    """Tell None and NaN, which a column of floats has in its place."""
+    return value is None or value != value  # noqa: PLR0124 (NaN is what differs from itself)
+
+
+def _rows(run: str, header: RunHeader, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    """Yield one row per record and metric: those that the run declares, and any other of the record."""
+    declared = {task.name: {metric.name: metric for metric in task.metrics} for task in header.tasks}
+    for record in records:
+        shared = _shared(run, record)
+        of_task = declared.get(record.cell.task.name, {})
+        for metric in dict.fromkeys((*of_task, *record.scores)) or ("",):
+            info = of_task.get(metric)
+            yield {
+                **shared,
+                "metric": metric,
+                "score": record.scores.get(metric),
+                "higher_is_better": info.higher_is_better if info else None,
+                "is_binary": info.is_binary if info else None,
+                "minimum": info.minimum if info else None,
+                "maximum": info.maximum if info else None,
+            }
+
+
+def _shared(run: str, record: Record) -> dict[str, Any]:
+    """Return the columns of a record that do not depend on the metric."""
+    cell, failure = record.cell, record.failure
+    return {
+        "run": run,
+        "model_label": record.model_label,
+        "method_label": record.method_label,
+        "task": cell.task.name,
+        "task_version": cell.task.version,
+        "protocol": cell.task.protocol,
+        "context_length": cell.context_length,
+        "seed": cell.seed,
+        "method": cell.method.resolved,
+        "factor_policy": record.factor_policy,
+        "original_context_length": cell.original_context_length,
+        "failure": f"{failure.type}: {failure.message}" if failure else None,
+        **{name: getattr(record, name) for name in _OF_RECORD},
+    }
