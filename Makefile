@@ -1,0 +1,49 @@
+# `make run` and `make test` are all a newcomer needs; both install what they use into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+METHODS ?= pi,yarn,abf,entropy_abf,self_extend
+PACKAGES := longbench_run.harness longbench_run.tasks longbench_run.results longbench_run.reports
+
+# The constraint matters: without it pip brings several GB of CUDA packages along with torch.
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test lint types bench venv clean
+
+run: venv ## PRESET=smoke for a run of seconds, OUTPUT=folder for another output folder
+	$(BIN)/longbench-run --methods $(METHODS) $(if $(PRESET),--preset $(PRESET)) $(if $(OUTPUT),--output $(OUTPUT))
+
+test: lint types ## what CI runs; pytest comes last, so that its summary is the last thing printed
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed-development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/typos
+
+# mypy does not follow an editable install (python/mypy#13392): it checks the built wheel, as a user's mypy would.
+types: $(VENV)/.installed-development
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/installed build/wheel/*.whl
+	MYPYPATH=build/installed $(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+
+bench: venv ## time and memory of every method against the unmodified model
+	$(BIN)/python -m benchmarks
+
+venv: $(VENV)/.installed
+
+# Editable: what is edited is what runs, so an installation is out of date only when these files change.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' # the first to know --group
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+$(VENV)/.installed-development: $(VENV)/.installed
+	$(PIP_INSTALL) --group test --group lint --group types
+	touch $@
+
+clean: ## everything made here but runs/, which holds measurements
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
