@@ -1,0 +1,157 @@
+"""Applying a method to a model: a block that leaves no trace and proves that it took effect."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from longbench_run.harness.attention.functions import AttentionRoute, Scales, registered
+from longbench_run.harness.attention.patched import patched
+from longbench_run.harness.attention.probe import Probe, probe
+from longbench_run.harness.attention.rotary import FamilyRotary, family_apply, rope_facts, rotary_modules
+from longbench_run.harness.errors import MethodNotApplicable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from longbench_run.harness.methods import Method
+    from torch import nn
+
+_active: WeakSet[Any] = WeakSet()
+"""Models that a method is applied to at this moment: global because a model must not be changed twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a model computes with inside the block."""
+
+    method: Method
+    """The method with every parameter resolved."""
+    inv_freq: tuple[float, ...]
+    """Effective inverse frequencies, radians per token, fastest first."""
+    layers: tuple[int, ...]
+    """Layers that attend as the method says."""
+    layers_without_rope: tuple[int, ...]
+
+    @property
+    def hash(self) -> str:
+        """Hex sha256 over all of it: two results with one hash were computed the same way."""
+        content = {
+            "method": self.method.canonical,
+            "versions": self.method.versions,
+            "inv_freq": self.inv_freq,
+            "layers": self.layers,
+            "layers_without_rope": self.layers_without_rope,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def apply(
+    method: Method,
+    model: Any,
+    *,
+    original_context_length: int | None = None,
+    context_length: int | None = None,
+) -> Iterator[Applied]:
+    """Make a model compute with a method inside the block; see `Method.applied_to`."""
+    if model in _active:
+        raise RuntimeError("A method is applied to this model already: leave its block first.")
+    facts = rope_facts(model, original_context_length=original_context_length)
+    resolved = method.resolve(facts, context_length=context_length)
+    with ExitStack() as stack:
+        _active.add(model)
+        stack.callback(_active.discard, model)
+        training = model.training
+        model.eval()
+        stack.callback(model.train, training)
+        rotary = _rotary(model)
+        if not resolved.as_released:
+            original = torch.tensor(facts.inv_freq, dtype=torch.float32)
+            wanted = torch.from_numpy(resolved.frequencies(original.double().numpy(), facts.base)).float()
+            _set_frequencies(stack, rotary, wanted, model)
+        found = probe(model)
+        _check_frequencies(rotary, found, model)
+        layers = found.layers
+        scales, bands = Scales(resolved.logit_scales()), resolved.bands()
+        if bands is not None or resolved.logit_scales():
+            route = AttentionRoute(
+                previous=model.config._attn_implementation, scales=scales, bands=bands, layers_without_rope=found.without_rope
+            )
+            route.rotary = rotary
+            handle = model.base_model.register_forward_pre_hook(route.forget)
+            stack.callback(handle.remove)
+            stack.callback(route.forget)
+            stack.enter_context(registered(model, f"longbench_run_{id(route):x}", route.attention, route.mask))
+            layers = _layers_reached(model, route, found)
+        model.train(training)
+        yield Applied(
+            method=resolved,
+            inv_freq=tuple(rotary.inv_freq.float().cpu().tolist()),  # type: ignore[operator, union-attr]  # a buffer
+            layers=tuple(sorted(layers)),
+            layers_without_rope=tuple(sorted(found.without_rope)),
+        )
+
+
+def _rotary(model: Any) -> nn.Module:
+    modules = list(rotary_modules(model))
+    plain = [module for module in modules if "inv_freq" in module._buffers]
+    if len(modules) != 1 or len(plain) != 1:
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must have one rotary module for all layers, got "
+            f"{len(modules)} or one with frequencies per kind of layer. Use another model."
+        )
+    return plain[0]
+
+
+def _set_frequencies(stack: ExitStack, rotary: nn.Module, inv_freq: torch.Tensor, model: Any) -> None:
+    device = rotary.inv_freq.device
+    for name in ("inv_freq", "original_inv_freq"):
+        if name in rotary._buffers:
+            stack.enter_context(patched(rotary, name, inv_freq.to(device)))  # type: ignore[arg-type]
+    # A scaling that the model ships with belongs to the released frequencies, not to these.
+    stack.enter_context(patched(rotary, "attention_scaling", 1.0))
+    if hasattr(rotary, "rope_type"):
+        stack.enter_context(patched(rotary, "rope_type", "default"))
+
+
+def _check_frequencies(rotary: nn.Module, found: Probe, model: Any) -> None:
+    """Raise unless the first layer's keys turned by 7 positions at the rotary module's frequencies."""
+    if not found.keys:
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must rotate the keys of at least one layer, got none that does. "
+            "Use another model."
+        )
+    ((layer, (near, far)),) = found.keys.items()
+    attention = next(m for m in model.modules() if getattr(m, "layer_idx", None) == layer and hasattr(m, "k_proj") or _attends(m, layer))
+    family = FamilyRotary(rotary, family_apply(attention))
+    turned = family.rotate(near, family.rotation(np.full(near.shape[2], 7.0), near.device))
+    tolerance = 2e-2 if next(model.parameters()).dtype != torch.float32 else 1e-3
+    scale = near.abs().max().item()
+    if not torch.allclose(turned, far, rtol=tolerance, atol=tolerance * max(scale, 1e-6)):
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must rotate its keys with its rotary module's frequencies, got keys "
+            "that turn otherwise: the method had no effect. Use another model."
+        )
+
+
+def _attends(module: nn.Module, layer: int) -> bool:
+    return getattr(module, "layer_idx", None) == layer and "Attention" in type(module).__name__
+
+
+def _layers_reached(model: Any, route: AttentionRoute, found: Probe) -> frozenset[int]:
+    with torch.no_grad():
+        device = model.get_input_embeddings().weight.device
+        model(torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
+    if route.layers_touched != set(found.layers):
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must attend through the method in layers {sorted(found.layers)}, got "
+            f"{sorted(route.layers_touched)}: the method had no effect elsewhere. Use another model."
+        )
+    return frozenset(route.layers_touched)

@@ -1,0 +1,243 @@
+"""The attention and mask functions that carry a method into a model, through transformers' own registries."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from longbench_run.harness.attention.bands import RotatedBand, attend_bands
+from longbench_run.harness.attention.layout import Layout, Row, read_layout
+from longbench_run.harness.attention.rotary import FamilyRotary, Rotation, family_apply
+from longbench_run.harness.errors import MethodNotApplicable
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from longbench_run.harness.methods import Band, LogitScale
+    from torch import Tensor, nn
+
+_HARMLESS = frozenset(
+    {"position_ids", "position_embeddings", "cache_position", "use_cache", "past_key_values", "is_causal"}
+    | {"output_attentions", "output_hidden_states", "return_dict", "layer_idx", "logits_to_keep"}
+)
+"""Keyword arguments that an attention function may ignore: they say nothing about which keys count or how much."""
+
+
+class Scales:
+    """Axis 2: the product of the logit scales, by layer and by query."""
+
+    def __init__(self, scales: Sequence[LogitScale]) -> None:
+        """Keep the scales."""
+        self._scales = scales
+
+    @property
+    def per_query(self) -> bool:
+        """Whether some scale depends on the query's position."""
+        return any(scale.values is not None for scale in self._scales)
+
+    def constant(self, layer: int) -> float:
+        """Return the product of the constant scales of a layer."""
+        product = 1.0
+        for scale in self._scales:
+            if scale.constant is not None and layer >= scale.skip_layers:
+                product *= scale.constant
+        return product
+
+    def scaled(self, query: Tensor, layer: int, layout: Layout) -> Tensor:
+        """Return the queries times their per-query scales, computed in fp32 and cast once."""
+        active = [s.values for s in self._scales if s.values is not None and layer >= s.skip_layers]
+        if not active:
+            return query
+        positions = layout.query_positions()
+        product = 1.0
+        for values in active:
+            product = product * values(positions)
+        factor = torch.as_tensor(product, dtype=torch.float32).to(query.device)
+        return (query.float() * factor[:, None, :, None]).to(query.dtype)
+
+
+class AttentionRoute:
+    """What a registered attention function does in place of the model's own.
+
+    Every forward pass calls the mask function once before its layers: it reads where the pass stands. The
+    layers then take it from here. A pass that skips the mask function (a ready-made 4-D mask) is refused.
+    """
+
+    def __init__(self, *, previous: str, scales: Scales, bands: tuple[Band, ...] | None, layers_without_rope: frozenset[int]) -> None:
+        """Keep what to compute; ``previous`` names the model's own attention implementation."""
+        self._previous = previous
+        self._scales = scales
+        self._bands = bands
+        self._layers_without_rope = layers_without_rope
+        self._layout: Layout | None = None
+        self._rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]] = {}
+        self.rotary: nn.Module | None = None
+        self.layers_touched: set[int] = set()
+
+    def forget(self, *_: Any, **__: Any) -> None:
+        """Drop what the last forward pass left: installed as a hook before the next."""
+        self._layout = None
+        self._rotations.clear()
+
+    def mask(self, batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: int = 0, **rest: Any) -> Any:
+        """Read the layout; return the model's own mask, or for bands the key positions, which stay O(n)."""
+        if self._bands is not None or self._scales.per_query:
+            self._rotations.clear()
+            self._layout = read_layout(
+                batch_size=batch_size,
+                q_length=q_length,
+                kv_length=kv_length,
+                q_offset=q_offset,
+                kv_offset=kv_offset,
+                attention_mask=rest.get("attention_mask"),
+                mask_function=rest.get("mask_function"),
+            )
+        if self._bands is not None and self._layout is not None:
+            return torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(rest.get("device") or "cpu")
+        own = ALL_MASK_ATTENTION_FUNCTIONS[self._previous]
+        return own(batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset, kv_offset=kv_offset, **rest)
+
+    def attention(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        **rest: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend as the method says; same contract as every function of transformers' attention registry."""
+        layer = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every family, typed Tensor | Module
+        self.layers_touched.add(layer)
+        scaling = (query.shape[-1] ** -0.5 if scaling is None else scaling) * self._scales.constant(layer)
+        if self._scales.per_query:
+            query = self._scales.scaled(query, layer, self._current(query))
+        if self._bands is None:
+            own = own_attention(module, self._previous)
+            result: tuple[Tensor, Tensor | None] = own(
+                module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **rest
+            )
+            return result
+        self._refuse_what_bands_do_not_know(module, attention_mask, key, dropout, rest)
+        output = torch.zeros_like(query)
+        for members, row in _equal_rows(self._current(query)):
+            states = query[members], key[members], value[members]
+            self._attend_row(module, layer, output, members, row, states, scaling)
+        return output.transpose(1, 2).contiguous(), None
+
+    def _current(self, query: Tensor) -> Layout:
+        layout = self._layout
+        if layout is None or (len(layout.rows), layout.query_length) != (query.shape[0], query.shape[2]):
+            raise MethodNotApplicable(
+                "position maps and per-query scales need an attention mask of shape (batch, tokens), got another. "
+                "Pass a 2-D attention_mask, or none."
+            )
+        return layout
+
+    def _refuse_what_bands_do_not_know(
+        self, module: nn.Module, mask: Tensor | None, key: Tensor, dropout: float, rest: dict[str, Any]
+    ) -> None:
+        family = type(module).__name__
+        for name, argument in rest.items():
+            if name not in _HARMLESS and argument is not None and argument is not False and not _is_zero(argument):
+                raise MethodNotApplicable(
+                    f"position maps cannot serve {family}: its attention takes {name}={argument!r}. "
+                    "Use a method that changes frequencies or the logit scale only."
+                )
+        if dropout:
+            raise MethodNotApplicable(f"position maps need attention dropout 0, got {dropout} in {family}. Call model.eval().")
+        if mask is None or mask.dtype != torch.int64 or mask.shape[-1] < key.shape[2]:
+            raise MethodNotApplicable(
+                f"position maps cannot serve {family}: it changes the attention mask on its way to the layers. "
+                "Use a method that changes frequencies or the logit scale only."
+            )
+
+    def _attend_row(
+        self,
+        module: nn.Module,
+        layer: int,
+        output: Tensor,
+        members: slice | list[int],
+        row: Row,
+        states: tuple[Tensor, Tensor, Tensor],
+        scaling: float,
+    ) -> None:
+        layout = self._current(output)
+        queries = slice(row.query_first - layout.query_offset, row.query_last - layout.query_offset)
+        keys = slice(row.first, row.query_last)
+        query, key, value = states[0][:, :, queries], states[1][:, :, keys], states[2][:, :, keys]
+        if query.shape[2] == 0:
+            return
+        positions = row.query_positions
+        rotated = []
+        for index, band in enumerate(self._bands or ()):
+            start, stop = (end(positions).clip(0, positions + 1) for end in (band.keys.start, band.keys.stop))
+            band_query, band_key = query, key
+            if layer not in self._layers_without_rope:
+                family = FamilyRotary(self._rotary_of(module), family_apply(module))
+                turn_query, turn_key = self._rotation(family, index, band, row, query.device)
+                band_query = query if turn_query is None else family.rotate(query, turn_query)
+                band_key = key if turn_key is None else family.rotate(key, turn_key)
+            rotated.append(RotatedBand(query=band_query, key=band_key, start=start.astype(int), stop=stop.astype(int)))
+        output[members, :, queries] = attend_bands(rotated, value, scaling=scaling)
+
+    def _rotary_of(self, module: nn.Module) -> nn.Module:
+        if self.rotary is None:
+            raise MethodNotApplicable(f"position maps found no rotary module for {type(module).__name__}.")
+        return self.rotary
+
+    def _rotation(
+        self, family: FamilyRotary, index: int, band: Band, row: Row, device: torch.device
+    ) -> tuple[Rotation | None, Rotation | None]:
+        """Return the further rotation of queries and keys, made once per forward pass for all layers."""
+        name = (index, device.index or 0, row)
+        if name not in self._rotations:
+            self._rotations[name] = tuple(  # type: ignore[assignment]  # two entries, as the generator below shows
+                None if new is None else family.rotation((new(old) - old).astype(float), device)
+                for new, old in ((band.query_map, row.query_positions), (band.key_map, row.key_positions))
+            )
+        return self._rotations[name]
+
+
+def _equal_rows(layout: Layout) -> Iterator[tuple[slice | list[int], Row]]:
+    """Yield each distinct row with its members: rows that stand alike are computed together."""
+    if len(set(layout.rows)) == 1:
+        yield slice(None), layout.rows[0]
+        return
+    for row in dict.fromkeys(layout.rows):
+        yield [index for index, other in enumerate(layout.rows) if other == row], row
+
+
+def _is_zero(argument: Any) -> bool:
+    return isinstance(argument, int | float) and argument == 0
+
+
+def own_attention(module: nn.Module, name: str) -> Callable[..., Any]:
+    """Return the attention function that a name stands for in a module's family; ``eager`` is each file's own."""
+    if name in ALL_ATTENTION_FUNCTIONS:
+        return ALL_ATTENTION_FUNCTIONS[name]
+    eager: Callable[..., Any] = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+    return eager
+
+
+@contextmanager
+def registered(model: Any, name: str, attention: Callable[..., Any], mask: Callable[..., Any]) -> Iterator[None]:
+    """Make a model use an attention function inside the block; afterwards neither model nor registries remember it."""
+    previous = model.config._attn_implementation
+    AttentionInterface.register(name, attention)
+    # A name that is missing here means no mask at all: padding would be ignored without a word.
+    AttentionMaskInterface.register(name, mask)
+    try:
+        model.set_attn_implementation(name)
+        yield
+    finally:
+        model.set_attn_implementation(previous)
+        AttentionInterface._global_mapping.pop(name, None)
+        AttentionMaskInterface._global_mapping.pop(name, None)

@@ -1,0 +1,96 @@
+"""Attention over some of the keys, with the log-sum-exp that lets parts be merged."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+_KEYS_AT_ONCE = 2048
+_NOTHING = -1e30
+"""Log-sum-exp of no keys: finite, so that weights and gradients stay so."""
+
+Queries = Float[Tensor, "batch heads n head_dim"]
+Keys = Float[Tensor, "batch kv_heads m head_dim"]
+
+
+class Part(NamedTuple):
+    """Attention of queries over a part of their keys, normalised over that part, in fp32 before merging."""
+
+    output: Float[Tensor, "batch heads n head_dim"]
+    log_sum_exp: Float[Tensor, "batch heads n"]
+
+
+def attend_all(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Part:
+    """Attend to every key given, through a fused kernel where one returns the log-sum-exp.
+
+    Args:
+        query: Queries, heads a multiple of ``kv_heads``.
+        key: Keys, at least one.
+        value: Values.
+        scaling: Factor on the logits, 1/sqrt(d) where nothing else is asked for.
+    """
+    if not _wants_gradient(query, key, value):
+        if query.device.type == "cpu" and _HAS_CPU_FLASH and query.dtype in _CPU_FLASH_DTYPES:
+            output, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                query, key, value, 0.0, False, attn_mask=None, scale=scaling
+            )
+            return Part(output, log_sum_exp)
+        if query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16):
+            wide_key, wide_value = _expand(key, query), _expand(value, query)
+            found = torch.ops.aten._scaled_dot_product_flash_attention(query, wide_key, wide_value, 0.0, False, scale=scaling)
+            return Part(found[0], found[1])
+    return attend_plain(query, key, value, scaling=scaling)
+
+
+def attend_plain(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Part:
+    """Attend to every key given, in fp32 and in blocks of keys: the fallback, and the route with gradients."""
+    parts = [
+        attend_visible(query, keys, values, None, scaling=scaling)
+        for keys, values in zip(key.split(_KEYS_AT_ONCE, dim=2), value.split(_KEYS_AT_ONCE, dim=2), strict=True)
+    ]
+    return merge(parts)
+
+
+def attend_visible(
+    query: Queries, key: Keys, value: Keys, visible: Bool[Tensor, "n m"] | None, *, scaling: float
+) -> Part:
+    """Attend to the visible ones of a few keys, in fp32; a query that sees none gets weight 0 in a merge."""
+    batch, heads, n, head_dim = query.shape
+    kv_heads, m = key.shape[1:3]
+    grouped = query.float().reshape(batch, kv_heads, heads // kv_heads * n, head_dim)
+    scores = (grouped @ key.float().transpose(-1, -2) * scaling).view(batch, heads, n, m)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -torch.inf)
+    top = scores.amax(dim=-1, keepdim=True).clamp_min(_NOTHING)
+    weights = (scores - top).exp()
+    total = weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    output = (weights / total).view(batch, kv_heads, heads // kv_heads * n, m) @ value.float()
+    return Part(output.view(batch, heads, n, head_dim), (top + total.log()).squeeze(-1))
+
+
+def merge(parts: list[Part]) -> Part:
+    """Return attention over all parts together, weighted by their log-sum-exps in fp32."""
+    if len(parts) == 1:
+        return parts[0]
+    sums = torch.stack([part.log_sum_exp.float() for part in parts])
+    total = sums.logsumexp(dim=0)
+    output = torch.zeros_like(parts[0].output, dtype=torch.float32)
+    for part, log_sum_exp in zip(parts, sums, strict=True):
+        output = output + part.output.float() * (log_sum_exp - total).exp()[..., None]
+    return Part(output, total)
+
+
+def _expand(states: Keys, query: Queries) -> Tensor:
+    return states.repeat_interleave(query.shape[1] // states.shape[1], dim=1) if states.shape[1] != query.shape[1] else states
+
+
+def _wants_gradient(*tensors: Tensor) -> bool:
+    # The fused CPU kernel's log-sum-exp has no gradient: merging by it would train on a wrong one without a word.
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+_HAS_CPU_FLASH = hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+_CPU_FLASH_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

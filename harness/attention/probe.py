@@ -1,0 +1,63 @@
+"""Two tokens through a model, to see what its layers really do: which rotate, by which frequencies, and which attend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from longbench_run.harness.attention.functions import own_attention, registered
+from longbench_run.harness.errors import MethodNotApplicable
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_NAME = "longbench_run_probe"
+_NEAR, _FAR = (0, 1), (7, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the layers did with two tokens at positions 7 and 8, against 0 and 1."""
+
+    layers: frozenset[int]
+    """Layers that called the attention function."""
+    without_rope: frozenset[int]
+    """Those whose keys do not depend on the position."""
+    keys: dict[int, tuple[Tensor, Tensor]]
+    """First layer with RoPE -> its incoming keys, near and far, in fp32."""
+
+
+def probe(model: Any) -> Probe:
+    """Look at the keys of every layer.
+
+    Args:
+        model: Any causal language model of transformers, with whatever is applied to it.
+
+    Raises:
+        MethodNotApplicable: If no layer calls a registered attention function: the family has its own.
+    """
+    seen: list[dict[int, Tensor]] = []
+    previous = model.config._attn_implementation
+
+    def attention(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
+        seen[-1][int(module.layer_idx)] = key.detach().float()  # type: ignore[arg-type]  # typed Tensor | Module
+        return own_attention(module, previous)(module, query, key, *args, **kwargs)
+
+    device = model.get_input_embeddings().weight.device
+    tokens = torch.tensor([[0, 1]], device=device) % model.get_input_embeddings().weight.shape[0]
+    with registered(model, _NAME, attention, ALL_MASK_ATTENTION_FUNCTIONS[previous]), torch.no_grad():
+        for positions in (_NEAR, _FAR):
+            seen.append({})
+            model(tokens, position_ids=torch.tensor([positions], device=device), use_cache=False)
+    near, far = seen
+    if not near:
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must route its attention through transformers' registry, got a "
+            "family with its own. Use none, or another model."
+        )
+    # Later layers see keys that the first ones have shaped: equal up to rounding where nothing rotates.
+    still = frozenset(layer for layer in near if torch.allclose(near[layer], far[layer], rtol=1e-3, atol=1e-4))
+    first = {layer: (near[layer], far[layer]) for layer in sorted(near.keys() - still)[:1]}
+    return Probe(layers=frozenset(near), without_rope=still, keys=first)

@@ -1,0 +1,145 @@
+"""A family's own rotary embedding: finding it, reading it, and rotating by further positions with it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Shaped
+from longbench_run.harness.errors import MethodNotApplicable, ModelError
+from longbench_run.harness.methods.base import RopeFacts
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from transformers import PreTrainedConfig
+
+
+def rope_parameters(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the RoPE parameters of the text model; those of the full-attention layers where layers differ."""
+    text_config = config.get_text_config()
+    parameters = dict(getattr(text_config, "rope_parameters", None) or {})
+    nested = [value for value in parameters.values() if isinstance(value, dict)]
+    return dict(parameters.get("full_attention") or nested[0]) if nested else parameters
+
+
+def original_window(config: PreTrainedConfig) -> tuple[int, str] | None:
+    """Return the window of pretraining L in tokens and where it was read, the one before any scaling first."""
+    text_config = config.get_text_config()
+    candidates = (
+        (rope_parameters(config).get("original_max_position_embeddings"), "rope_parameters.original_max_position_embeddings"),
+        (getattr(text_config, "original_max_position_embeddings", None), "original_max_position_embeddings"),
+        (getattr(text_config, "max_position_embeddings", None), "max_position_embeddings"),
+    )
+    for value, name in candidates:
+        if isinstance(value, int) and value >= 1:
+            return value, f"config: {name}"
+    return None
+
+
+def rotary_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that hold inverse frequencies."""
+    for module in model.modules():
+        if any(name.endswith("inv_freq") for name in module._buffers):
+            yield module
+
+
+def rope_facts(model: Any, *, original_context_length: int | None = None) -> RopeFacts:
+    """Return what methods may know of a model; weights are not read, a model on the meta device will do.
+
+    Args:
+        model: Any Hugging Face causal language model.
+        original_context_length: Window L in tokens, where the config's is not to be used.
+
+    Raises:
+        ModelError: If the model has no RoPE, or its config holds no base or no window.
+    """
+    config = model.config
+    family = config.model_type
+    buffers = {
+        name: buffer
+        for module in rotary_modules(model)
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name.endswith("inv_freq") and not name.endswith("original_inv_freq")
+    }
+    if not buffers:
+        raise ModelError(
+            f"family must be one with rotary position embeddings (RoPE), got {family!r}. "
+            "Extension methods change rotary embeddings; give a model that has them."
+        )
+    text_config = config.get_text_config()
+    base = rope_parameters(config).get("rope_theta", getattr(text_config, "rope_theta", None))
+    if base is None:
+        raise ModelError(f"rope_theta must be in the config, got none for family {family!r}. Add it to config.json.")
+    window = original_context_length
+    if window is None:
+        found = original_window(config)
+        if found is None:
+            raise ModelError("window of pretraining must be in the config, got none. Pass --original-context-length.")
+        window = found[0]
+    # Families with several kinds of layers name their buffers; the full-attention ones carry the long range.
+    half_dim = buffers.get("full_attention_inv_freq", next(iter(buffers.values()))).shape[0]
+    # In fp32 as transformers computes them: a method that changes nothing then changes not one bit.
+    exponents = torch.arange(0, 2 * half_dim, 2, dtype=torch.float32) / (2 * half_dim)
+    return RopeFacts(
+        family=family,
+        base=float(base),
+        inv_freq=tuple((1.0 / (float(base) ** exponents)).tolist()),
+        original_context_length=window,
+        layers=int(text_config.num_hidden_layers),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Cosines and sines that rotate by given positions, in fp32 and free of the family's own scaling."""
+
+    cos: Float[Tensor, "1 n rotary_dim"]
+    sin: Float[Tensor, "1 n rotary_dim"]
+
+
+class FamilyRotary:
+    """One rotary module with the family's function that applies it."""
+
+    def __init__(self, module: nn.Module, apply: Any) -> None:
+        """Keep both; the module's frequencies are read at each call."""
+        self._module = module
+        self._apply = apply
+
+    def rotation(self, positions: Shaped[np.ndarray, " n"], device: torch.device) -> Rotation:
+        """Return the rotation by positions in tokens, fractions and negative ones allowed."""
+        ids = torch.from_numpy(positions).to(device=device, dtype=torch.float32)[None]
+        # The dtype of this tensor is the dtype of the cosines: fp32 keeps far positions exact.
+        cos, sin = self._module(torch.empty(0, dtype=torch.float32, device=device), ids)
+        # The model has multiplied q and k by it already; rotating further must not do so again.
+        scaling = self._module.attention_scaling
+        return Rotation(cos=cos / scaling, sin=sin / scaling)
+
+    def rotate(self, states: Float[Tensor, "batch heads n head_dim"], rotation: Rotation) -> Tensor:
+        """Return states rotated further, in their own dtype; computed in fp32."""
+        wide = states.float()
+        no_heads = wide[:, :0]
+        rotary_dim = rotation.cos.shape[-1]
+        if rotary_dim == wide.shape[-1]:
+            return self._apply(wide, no_heads, rotation.cos, rotation.sin)[0].to(states.dtype)
+        turned = self._apply(wide[..., :rotary_dim], no_heads[..., :rotary_dim], rotation.cos, rotation.sin)[0]
+        return torch.cat((turned, wide[..., rotary_dim:]), dim=-1).to(states.dtype)
+
+
+def family_apply(attention: nn.Module) -> Any:
+    """Return ``apply_rotary_pos_emb`` of the file that an attention module comes from.
+
+    Raises:
+        MethodNotApplicable: If that file has none.
+    """
+    found = getattr(sys.modules[type(attention).__module__], "apply_rotary_pos_emb", None)
+    if found is None:
+        raise MethodNotApplicable(
+            f"position maps need the family's apply_rotary_pos_emb, and {type(attention).__module__} has none. "
+            "Use a method that changes frequencies only."
+        )
+    return found
