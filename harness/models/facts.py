@@ -1,0 +1,258 @@
+"""What can be known of a model without its weights: enough for a plan and every cell's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from longbench_run.harness.errors import ConfigError, ModelError
+from longbench_run.harness.methods.base import RopeFacts
+from longbench_run.harness.models.adapter import find_adapter
+from longbench_run.harness.models.hub import Source, find_source, readable_errors
+from longbench_run.harness.models.identity import folder_revision
+from longbench_run.harness.models.spec import ModelSpec, complaint
+from longbench_run.results.records import ModelIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """A model's part of every cell's identity, and what methods and tasks need to be resolved."""
+
+    label: str
+    """What the user calls it; runs are compared by labels."""
+    identity: ModelIdentity
+    family: str
+    """``config.model_type``."""
+    dtype: str
+    """``float32``, ``bfloat16`` or ``float16``: never ``auto``."""
+    attention: str
+    """Attention kernel that transformers chooses for the family: ``sdpa`` or ``eager``."""
+    device: str
+    """``cpu``, ``cuda:0``, ... or, with a device map, ``cuda``."""
+    original_context_length: int
+    """Window of pretraining, L, in tokens."""
+    original_context_length_source: str
+    """Where the window was read, e.g. ``config: max_position_embeddings``."""
+    rope: RopeFacts
+    vocabulary: int
+    """Rows of the embedding; token ids are below it."""
+    parameters: int
+    """Number of weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedModel:
+    """Configuration and tokenizer of a model whose weights were not read."""
+
+    spec: ModelSpec
+    source: Source
+    facts: ModelFacts
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+
+
+def inspect_model(spec: ModelSpec) -> InspectedModel:
+    """Read configuration and tokenizer; build the architecture without memory to see whether it has RoPE.
+
+    A local folder's weights are read once, for their hash.
+
+    Args:
+        spec: The model as asked for.
+
+    Returns:
+        Everything that a plan needs.
+
+    Raises:
+        ModelError: If the model cannot be reached, holds no context window, or has no RoPE.
+        ConfigError: If the device is not on this machine, or an option does not fit the model.
+    """
+    where = f"model {spec.model}"
+    device = resolve_device(spec)
+    source = find_source(spec.model, where=where)
+    if source.is_local and spec.revision is not None:
+        remedy = "Leave --revision out: the folder's content is its revision."
+        raise ConfigError(
+            complaint(where, "revision", "left out for a local folder", repr(spec.revision), remedy)
+        )
+    with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
+        config = AutoConfig.from_pretrained(
+            source.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
+        )
+    revision = _revision(spec, source, config, where)
+    skeleton = _skeleton(spec, source, config, where)
+    rope = _rope_facts(config, skeleton, spec, where)
+    window, window_source = _window(config, spec, where)
+    tokenizer = _tokenizer(spec, source, revision, where)
+    adapter = find_adapter(spec.adapter, where=where) if spec.adapter is not None else None
+    identity = ModelIdentity(
+        name=source.name,
+        revision=revision,
+        adapter=adapter.identity if adapter is not None else None,
+        quantization=spec.quantization,
+    )
+    label = "+".join(part for part in (source.name, adapter and adapter.name, spec.quantization) if part)
+    facts = ModelFacts(
+        label=spec.label or label,
+        identity=identity,
+        family=config.model_type,
+        dtype=_dtype(spec, config, device),
+        attention=str(skeleton.config._attn_implementation),
+        device=device,
+        original_context_length=window,
+        original_context_length_source=window_source,
+        rope=rope,
+        vocabulary=int(skeleton.get_input_embeddings().weight.shape[0]),
+        parameters=sum(p.numel() for p in skeleton.parameters()),
+    )
+    return InspectedModel(spec=spec, source=source, facts=facts, config=config, tokenizer=tokenizer)
+
+
+def resolve_device(spec: ModelSpec) -> str:
+    """Return the device's name as torch spells it.
+
+    Raises:
+        ConfigError: If it is not on this machine.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if spec.device_map is not None:
+        return "cuda" if count else "cpu"
+    if spec.device == "auto":
+        return "cuda:0" if count else "cpu"
+    if spec.device == "cpu":
+        return "cpu"
+    index = int(spec.device.partition(":")[2] or 0)
+    if index >= count:
+        have = f"{count} GPUs" if count else "no GPU"
+        raise ConfigError(
+            complaint(
+                f"model {spec.model}",
+                "device",
+                "one that torch sees",
+                f"{spec.device!r} with {have}",
+                "Pass --device cpu or install a CUDA build of torch."
+                if not count
+                else f"Pass cuda:0 to cuda:{count - 1}.",
+            )
+        )
+    return f"cuda:{index}"
+
+
+def _revision(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: str) -> str:
+    if source.is_local:
+        return folder_revision(source.folder, with_code=spec.trust_remote_code)
+    commit = getattr(config, "_commit_hash", None)
+    if commit is None:
+        remedy = "Give a local folder, or pass the commit as --revision."
+        got = repr(spec.revision or "main")
+        raise ModelError(complaint(where, "revision", "one that resolves to a commit", got, remedy))
+    return str(commit)
+
+
+def _skeleton(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: str) -> PreTrainedModel:
+    """Build the architecture on the meta device: shapes and modules, no memory, no random numbers."""
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=spec.trust_remote_code)
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
+                raise
+        remedy = "Give a decoder-only language model."
+        raise ModelError(
+            complaint(where, "family", "a causal language model", repr(config.model_type), remedy)
+        ) from error
+
+
+def _rope_facts(
+    config: PreTrainedConfig, skeleton: PreTrainedModel, spec: ModelSpec, where: str
+) -> RopeFacts:
+    buffers = {
+        name.rpartition(".")[2]: buffer
+        for name, buffer in skeleton.named_buffers()
+        if name.endswith("inv_freq") and not name.endswith("original_inv_freq")
+    }
+    if not buffers:
+        remedy = "Extension methods change rotary embeddings; give a model that has them."
+        got = f"the family {config.model_type!r}"
+        raise ModelError(
+            complaint(where, "family", "one with rotary position embeddings (RoPE)", got, remedy)
+        )
+    # Families with several kinds of layers name their buffers; the full-attention ones carry the long range.
+    buffer = buffers.get("full_attention_inv_freq", next(iter(buffers.values())))
+    text_config = config.get_text_config()
+    base = _rope_parameters(text_config).get("rope_theta", getattr(text_config, "rope_theta", None))
+    if base is None:
+        got = f"none in the config of family {config.model_type!r}"
+        raise ModelError(complaint(where, "rope_theta", "in the config", got, "Add it to config.json."))
+    half_dim = int(buffer.shape[0])
+    return RopeFacts(
+        family=config.model_type,
+        base=float(base),
+        inv_freq=tuple(float(base) ** (-i / half_dim) for i in range(half_dim)),
+        original_context_length=_window(config, spec, where)[0],
+        layers=int(text_config.num_hidden_layers),
+    )
+
+
+def _rope_parameters(text_config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the RoPE parameters of the full-attention layers, where layers differ."""
+    parameters = getattr(text_config, "rope_parameters", None) or {}
+    nested = [value for value in parameters.values() if isinstance(value, dict)]
+    return dict(parameters.get("full_attention") or nested[0]) if nested else dict(parameters)
+
+
+def _window(config: PreTrainedConfig, spec: ModelSpec, where: str) -> tuple[int, str]:
+    """Return the window of pretraining and where it was read: the flag, else the config, unscaled first."""
+    if spec.original_context_length is not None:
+        return spec.original_context_length, "--original-context-length"
+    text_config = config.get_text_config()
+    for value, name in (
+        (
+            _rope_parameters(text_config).get("original_max_position_embeddings"),
+            "rope_parameters.original_max_position_embeddings",
+        ),
+        (getattr(text_config, "max_position_embeddings", None), "max_position_embeddings"),
+    ):
+        if isinstance(value, int) and value >= 1:
+            return value, f"config: {name}"
+    remedy = "Pass --original-context-length."
+    raise ModelError(complaint(where, "window of pretraining", "in the config", "none", remedy))
+
+
+def _dtype(spec: ModelSpec, config: PreTrainedConfig, device: str) -> str:
+    """Resolve ``auto``: the checkpoint's on a GPU, float32 on a CPU.
+
+    On one CPU core with a 4-layer model of width 256, bfloat16 took 0.4 to 0.7 of float32's prefill time
+    where the CPU multiplies bfloat16 itself (AVX512-BF16), 2.3 to 3.2 times it where not (AVX2), and 1.1 to 2.1
+    times it in decode on both; float16 took 2.5 to 3.2 times it in prefill. A dtype changes scores, so it must
+    not depend on a CPU's instruction set.
+    """
+    if spec.dtype != "auto":
+        return spec.dtype
+    checkpoint = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
+    if device == "cpu" or checkpoint is None:
+        return "float32"
+    return str(checkpoint).removeprefix("torch.")
+
+
+def _tokenizer(spec: ModelSpec, source: Source, revision: str, where: str) -> PreTrainedTokenizerBase:
+    with readable_errors(source, where=where, revision=spec.revision, part="tokenizer"):
+        # Inputs beyond the window are what is measured here: the tokenizer's own limit would warn about them.
+        tokenizer = AutoTokenizer.from_pretrained(
+            source.location,
+            revision="main" if source.is_local else revision,
+            trust_remote_code=spec.trust_remote_code,
+            model_max_length=VERY_LARGE_INTEGER,
+        )
+    return tokenizer
