@@ -24,6 +24,9 @@ USED_BY_OTHERS: dict[str, str] = {
     "peft": "transformers imports it where an adapter is loaded",
 }
 
+# Distributions whose version another one fixes: who imports both declares only the other.
+PART_OF = {"pydantic-core": "pydantic"}
+
 
 def files_of(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
@@ -160,7 +163,8 @@ def imported_distributions() -> set[str]:
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     modules.add(node.module.split(".")[0])
     modules -= {*sys.stdlib_module_names, "longbench_run"}
-    return {normalised(by_module.get(module, [module])[0]) for module in modules}
+    names = {normalised(by_module.get(module, [module])[0]) for module in modules}
+    return {PART_OF.get(name, name) for name in names}
 
 
 def normalised(requirement: str) -> str:
