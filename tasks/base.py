@@ -68,14 +68,14 @@ class Generated:
     """Output of a `GenerateRequest`."""
 
     token_ids: tuple[int, ...]
-    """Generated ids, sliced by position from the sequence (never by removing the prompt's text), without the end token."""
+    """Generated ids, sliced by position (never by removing the prompt's text), no end token."""
     text: str
     """Decoded continuation, cut before the first stop text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """Output of a `ScoreRequest`: one array of nll (nats, natural logarithm) per window, one value per scored token."""
+    """Output of a `ScoreRequest`: per window the nll (nats) of each of its scored tokens."""
 
     nll: tuple[Sequence[float], ...]
 
@@ -85,7 +85,7 @@ Output = Generated | Scored
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One question to a model: a pure function of (seed, task, parameters, context_length, index), never of the count."""
+    """One question: a function of (seed, task, parameters, context_length, index), never of the count."""
 
     index: int
     """Position in the endless sequence of samples of this cell, from 0."""
@@ -98,8 +98,8 @@ class Sample:
     """Position of the needle in the haystack, 0 (start) to 1 (end), measured in model tokens."""
     document: str | None = None
     """Name of the document, where samples share or come from one: the unit of resampling."""
-    tokens_truncated: int = 0
-    """Tokens of the source that were cut to fit."""
+    tokens_truncated: int | None = None
+    """Tokens that were cut to fit; None where a sample is a part of a longer text by design."""
     evidence_survived: bool | None = None
     """Whether what is asked for is still in the prompt, where that can be known."""
 
@@ -175,7 +175,10 @@ class Task(Protocol):
         ...
 
     def parameters(self) -> Mapping[str, str | int | float | bool | None]:
-        """Every parameter that can change a score, defaults filled in, JSON-ready. No paths of this machine: a content hash instead."""
+        """Every parameter that can change a score, beside the protocol: defaults filled in, JSON-ready.
+
+        No paths of this machine: a content hash instead.
+        """
         ...
 
     def minimum_length(self, tokenizer: Tokenizer) -> int:
@@ -185,7 +188,12 @@ class Task(Protocol):
     def samples(
         self, *, context_length: int, count: int, seed: int, tokenizer: Tokenizer
     ) -> Iterator[Sample]:
-        """Yield samples 0 to count-1; fewer where the data has fewer."""
+        """Return an iterator over samples 0 to count-1, without those that the data has not.
+
+        Raises:
+            TaskError: If the length is one that the task cannot fill; at the call, before any sample is asked
+                for.
+        """
         ...
 
     def score(self, sample: Sample, output: Output) -> Score:

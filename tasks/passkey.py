@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from longbench_run.tasks.base import (
     Generated,
@@ -19,6 +19,7 @@ from longbench_run.tasks.base import (
     TaskInfo,
     Tokenizer,
 )
+from longbench_run.tasks.checks import check_at_least, check_protocol
 
 INSTRUCTION = (
     "There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. "
@@ -72,15 +73,16 @@ class Passkey:
     """Grid of depths x trials over one haystack per context length.
 
     The prompt is five parts joined by newlines: instruction, filler, needle, filler, question (no empty part
-    where the needle stands at an end). Every sample of a length has the same filler sentences, as many as fit;
-    only the key and the place of the needle differ.
+    where the needle stands at an end). Every sample of a length has the same filler sentences, as many as
+    fit; only the key and the place of the needle differ.
 
     Args:
         protocol: ``passkey-v1``, the only one.
         depths: Size D of the depth grid 0, 1/(D-1), ..., 1. At least 2. Sample i asks for the same depth at
             every context length, in an order that spans the range after a few samples and repeats after D.
-        max_new_tokens: Answer budget in tokens. At least 1. The default of 10 is the field's (Landmark, YaRN):
-            a tokenizer of single digits or bytes needs 6 for " 12345", and what follows shows where the number ends.
+        max_new_tokens: Answer budget in tokens. At least 1. The default of 10 is the field's (Landmark,
+            YaRN): a tokenizer of single digits or bytes needs 6 for " 12345", and what follows shows where
+            the number ends.
 
     Raises:
         TaskError: If a parameter is out of range.
@@ -92,20 +94,9 @@ class Passkey:
 
     def __post_init__(self) -> None:
         """Check every parameter."""
-        if self.protocol not in _INFO.protocols:
-            raise TaskError(
-                f"passkey: protocol must be one of {', '.join(_INFO.protocols)}, got {self.protocol!r}. "
-                "See `longbench-run list protocols`."
-            )
-        if self.depths < 2:
-            raise TaskError(
-                f"passkey: depths must be at least 2, got {self.depths!r}. Leave it out for the default of 10."
-            )
-        if self.max_new_tokens < 1:
-            raise TaskError(
-                f"passkey: max_new_tokens must be at least 1, got {self.max_new_tokens!r}. "
-                "Leave it out for the default of 10."
-            )
+        check_protocol(_INFO, self.protocol)
+        check_at_least("passkey", "depths", self.depths, 2, default=10)
+        check_at_least("passkey", "max_new_tokens", self.max_new_tokens, 1, default=10)
 
     @property
     def info(self) -> TaskInfo:
@@ -117,13 +108,13 @@ class Passkey:
         return {"depths": self.depths, "max_new_tokens": self.max_new_tokens}
 
     def minimum_length(self, tokenizer: Tokenizer) -> int:
-        """Return the tokens of the shortest prompt with one sentence per step of the depth grid, plus the budget."""
+        """Return the tokens of a prompt with one sentence per step of the depth grid, plus the budget."""
         return _most_prompt_tokens(tokenizer)(self.depths - 1) + self.max_new_tokens
 
     def samples(
         self, *, context_length: int, count: int, seed: int, tokenizer: Tokenizer
     ) -> Iterator[Sample]:
-        """Yield samples 0 to count-1.
+        """Return an iterator over samples 0 to count-1.
 
         Args:
             context_length: Prompt plus answer budget, in model tokens with special tokens. Never exceeded.
@@ -139,26 +130,32 @@ class Passkey:
         minimum = most_prompt_tokens(self.depths - 1)
         if budget < minimum:
             raise TaskError(
-                f"passkey: context_length must be at least {minimum + self.max_new_tokens} with this tokenizer, "
-                f"got {context_length!r}. Ask for a longer one."
+                f"passkey: context_length must be at least {minimum + self.max_new_tokens} with this "
+                f"tokenizer, got {context_length!r}. Ask for a longer one."
             )
         costs = _sentence_costs(tokenizer)
         guess = self.depths - 1 + round((budget - minimum) * len(costs) / max(1, sum(costs)))
         sentences = _largest(lambda n: most_prompt_tokens(n) <= budget, at_least=self.depths - 1, guess=guess)
-        boundaries = [_nearest_boundary(costs, sentences, depth) for depth in _grid(self.depths)]
-        order = _spanning_order(self.depths)
-        for index in range(count):
-            step = order[index % self.depths]
+        places = [
+            (step, _nearest_boundary(costs, sentences, step / (self.depths - 1)))
+            for step in _spanning_order(self.depths)
+        ]
+
+        def sample(index: int) -> Sample:
+            step, boundary = places[index % self.depths]
             random_state = random.Random(f"{seed}:passkey:{context_length}:{index}")
-            key, prompt_ids = _fitting_prompt(random_state, sentences, boundaries[step], budget, tokenizer)
-            yield Sample(
+            key, prompt_ids = _fitting_prompt(random_state, sentences, boundary, budget, tokenizer)
+            return Sample(
                 index=index,
                 context_length=context_length,
                 request=GenerateRequest(prompt_ids=tuple(prompt_ids), max_new_tokens=self.max_new_tokens),
                 target=str(key),
                 depth=step / (self.depths - 1),
+                tokens_truncated=0,
                 evidence_survived=True,
             )
+
+        return map(sample, range(count))
 
     def score(self, sample: Sample, output: Output) -> Score:
         """Compare the first integer of the output with the key."""
@@ -197,12 +194,8 @@ def _filler(start: int, stop: int) -> str:
     return " ".join(FILLER[i % len(FILLER)] for i in range(start, stop))
 
 
-def _grid(depths: int) -> list[float]:
-    return [step / (depths - 1) for step in range(depths)]
-
-
 def _spanning_order(depths: int) -> list[int]:
-    """Order the grid so that every next depth is the one farthest from all before it: 0, 1, the middle, ..."""
+    """Order the grid so that every next depth is the one farthest from all before it: 0, 1, the middle."""
     distance = [float("inf")] * depths
     order = []
     step = 0
@@ -219,7 +212,7 @@ def _sentence_costs(tokenizer: Tokenizer) -> list[int]:
     totals = [
         len(tokenizer.encode(_filler(0, n), add_special_tokens=False)) for n in range(cycle, 2 * cycle + 1)
     ]
-    return [after - before for before, after in zip(totals, totals[1:], strict=False)]
+    return [after - before for before, after in pairwise(totals)]
 
 
 def _nearest_boundary(costs: list[int], sentences: int, depth: float) -> int:
@@ -230,10 +223,10 @@ def _nearest_boundary(costs: list[int], sentences: int, depth: float) -> int:
 
 
 def _most_prompt_tokens(tokenizer: Tokenizer) -> Callable[[int], int]:
-    """Return a function from the number of filler sentences to the tokens of the longest prompt that has them.
+    """Return a function from the number of filler sentences to the tokens of the longest prompt with them.
 
-    Longest over the place of the needle and over keys: both change how text around them is merged into tokens.
-    The places are compared in a short haystack of the same phase, so that a long one is encoded once.
+    Longest over the place of the needle and over keys: both change how text around them is merged into
+    tokens. The places are compared in a short haystack of the same phase, so that a long one is encoded once.
     """
 
     def tokens(key: int, sentences: int, boundary: int) -> int:
@@ -280,7 +273,11 @@ def _largest(fits: Callable[[int], bool], *, at_least: int, guess: int) -> int:
 def _fitting_prompt(
     random_state: random.Random, sentences: int, boundary: int, budget: int, tokenizer: Tokenizer
 ) -> tuple[int, list[int]]:
-    """Draw a key and encode its prompt; draw again where the tokenizer spells the key longer than all probed ones."""
+    """Draw a key and encode its prompt.
+
+    Draw again where the prompt is too long, because the tokenizer spells the key longer than all probed ones:
+    the haystack stays the one of its length.
+    """
     for _ in range(_MOST_DRAWS):
         key = random_state.randint(_SMALLEST_KEY, _LARGEST_KEY)
         prompt_ids = tokenizer.encode(passkey_prompt(key=key, sentences=sentences, boundary=boundary))

@@ -1,0 +1,176 @@
+"""Names of the tasks, and from text to a task; listing them imports none of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, get_args, get_type_hints
+
+from longbench_run.tasks.base import Task, TaskError
+from longbench_run.tasks.checks import unknown
+
+Parameter = str | int | float | bool | None
+
+BUILT_IN = {
+    "passkey": "longbench_run.tasks.passkey:Passkey",
+    "perplexity": "longbench_run.tasks.perplexity:Perplexity",
+}
+"""Task name -> ``module:class``."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_WHOLE_NUMBER = re.compile(r"(?P<digits>-?[0-9]{1,15})(?P<thousands>[kK]?)\Z")
+_TRUTH = {"true": True, "false": False}
+
+
+def list_tasks() -> tuple[str, ...]:
+    """Return the names of all tasks, in the order in which they are listed."""
+    return tuple(_targets())
+
+
+def load_task(name: str, **parameters: Parameter) -> Task:
+    """Return a task.
+
+    Args:
+        name: One of `list_tasks`.
+        parameters: The task's own parameters; what is left out has its default.
+
+    Raises:
+        TaskError: If the name, a parameter or a value is wrong; one line, with the nearest known name.
+    """
+    return create_task(name, parameters)
+
+
+def create_task(name: str, parameters: Mapping[str, Parameter], *, where: str | None = None) -> Task:
+    """Return a task whose parameters may still be texts.
+
+    Args:
+        name: One of `list_tasks`.
+        parameters: Parameter name -> value, or its text: ``4k`` means 4096.
+        where: What the message begins with, e.g. ``run.yaml: tasks[0]``.
+
+    Raises:
+        TaskError: If the name, a parameter or a value is wrong; one line, with the nearest known name.
+    """
+    task_class = _task_class(name, where=where)
+    annotations = get_type_hints(task_class)
+    known = [field.name for field in dataclasses.fields(task_class) if field.init]
+    try:
+        values = {}
+        for key, value in parameters.items():
+            if key not in known:
+                raise unknown(name, "parameter", key, known)
+            values[key] = _converted(value, annotations[key], where=f"{name}: {key}")
+        task: Task = task_class(**values)
+    except TaskError as error:
+        raise (TaskError(f"{where}: {error}") if where else error) from None
+    return task
+
+
+def parse_tasks(text: str, *, where: str | None = None) -> list[Task]:
+    """Read tasks as users type them: ``passkey,perplexity:protocol=sliding:stride=128``.
+
+    Args:
+        text: ``name[:key=value]*``, separated by commas, each task once. A value holds neither ``:`` nor
+        ``,``.
+        where: What the message begins with, e.g. ``--tasks``.
+
+    Raises:
+        TaskError: If the text does not follow the grammar, or `create_task` refuses a task.
+    """
+    prefix = f"{where}: " if where else ""
+    entries = [entry.strip() for entry in text.split(",")]
+    if not all(entries):
+        raise TaskError(
+            f"{prefix}tasks must be names separated by commas, got {text!r}. See `longbench-run list tasks`."
+        )
+    tasks: list[Task] = []
+    for entry in entries:
+        task = create_task(*_parsed(entry, prefix), where=where)
+        if task in tasks:
+            raise TaskError(f"{prefix}tasks must be named once each, got {entry!r} twice. Keep one.")
+        tasks.append(task)
+    return tasks
+
+
+def _targets() -> Mapping[str, str]:
+    """Return name -> ``module:class`` of every task; those of other packages belong here."""
+    return BUILT_IN
+
+
+def _task_class(name: str, *, where: str | None) -> type[Any]:
+    targets = _targets()
+    if name not in targets:
+        prefix = f"{where}: unknown" if where else "Unknown"
+        nearest = get_close_matches(name, targets, n=1)
+        hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
+        raise TaskError(f'{prefix} task "{name}".{hint} See `longbench-run list tasks`.')
+    module, _, attribute = targets[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _parsed(entry: str, prefix: str) -> tuple[str, dict[str, Parameter]]:
+    """Read ``name[:key=value]*``."""
+    name, *settings = entry.split(":")
+    parameters: dict[str, Parameter] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not value or not _NAME.match(key):
+            raise TaskError(
+                f"{prefix}{name}: parameter must be written key=value, got {setting!r}. Write "
+                f"{name}:key=value."
+            )
+        if key in parameters:
+            raise TaskError(f"{prefix}{name}: parameter must be given once, got {key!r} twice. Keep one.")
+        parameters[key] = value
+    return name, parameters
+
+
+def _converted(value: Parameter, annotation: object, *, where: str) -> Parameter:
+    """Return the value that a field of this type takes, from a value or its text."""
+    kinds = get_args(annotation) or (annotation,)
+    if value is None and types.NoneType in kinds:
+        return None
+    if bool in kinds:
+        found = _TRUTH.get(value) if isinstance(value, str) else value
+        if not isinstance(found, bool):
+            raise TaskError(f"{where} must be true or false, got {value!r}. Write true or false.")
+        return found
+    if int in kinds:
+        whole = _whole_number(value)
+        if whole is None:
+            raise TaskError(f"{where} must be a whole number, got {value!r}. Write it like 4096 or 4k.")
+        return whole
+    if float in kinds:
+        number = _number(value)
+        if number is None:
+            raise TaskError(f"{where} must be a number, got {value!r}. Write it like 0.5.")
+        return number
+    if not isinstance(value, str):
+        raise TaskError(f"{where} must be a text, got {value!r}. Write it in quotes.")
+    return value
+
+
+def _whole_number(value: Parameter) -> int | None:
+    """Return the whole number that is meant, None where it is none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, str):
+        match = _WHOLE_NUMBER.match(value)
+        return int(match["digits"]) * (1024 if match["thousands"] else 1) if match else None
+    return int(value) if float(value).is_integer() else None
+
+
+def _number(value: Parameter) -> float | None:
+    """Return the finite number that is meant, None where it is none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
