@@ -38,7 +38,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' # the first to know --group
-	$(PIP_INSTALL) --editable .
+	PYTHONWARNINGS=ignore $(PIP_INSTALL) --editable . # setuptools warns of what tests/test_architecture.py guards
 	touch $@
 
 $(VENV)/.installed-development: $(VENV)/.installed
