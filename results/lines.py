@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from longbench_run.results.migrations import RECORD_MIGRATIONS, migrated
-from longbench_run.results.records import CellIdentity, Record, ResultsError
 from pydantic import ValidationError
 from pydantic_core import from_json
+
+from longbench_run.results.migrations import RECORD_MIGRATIONS, migrated
+from longbench_run.results.records import CellIdentity, Record, ResultsError
 
 _REMEDY = "Restore the line, or delete it: its sample is then computed again."
 

@@ -76,7 +76,7 @@ def estimate(
         confidence: Nominal coverage, in (0, 1).
 
     Source:
-        Miller 2024, arXiv:2411.00640, section 2 (clustered samples); the intervals: see each function.
+        Miller 2024, arXiv:2411.00640 (clustered samples); the intervals: see each function.
 
     Example:
         >>> [round(bound, 3) for bound in estimate([1.0] * 19 + [0.0], is_binary=True).interval]
@@ -161,8 +161,8 @@ def studentised_interval(
         The interval and its kind; (None, None) where all ratios are equal.
 
     Source:
-        Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 12.5; linearised ratio:
-        Cochran 1977, "Sampling Techniques", section 6.4.
+        Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 12; linearised ratio:
+        Cochran 1977, "Sampling Techniques", chapter 6.
     """
     from scipy.stats import t
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from pydantic import ValidationError
+
 from longbench_run.results.lines import encoded, first_problem, read_lines
 from longbench_run.results.lock import RunLock
 from longbench_run.results.migrations import HEADER_MIGRATIONS, migrated
 from longbench_run.results.records import Record, ResultsError, RunHeader, Status
-from pydantic import ValidationError
 
 logger = logging.getLogger(__name__)
 

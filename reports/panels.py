@@ -1,0 +1,231 @@
+"""What one table and one figure show: one model, task and metric, over methods and context lengths."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from longbench_run.reports.text import length_label, perplexity_text, score_text
+from longbench_run.results.records import MetricInfo, ModelSummary, RunHeader, TaskSummary
+from longbench_run.results.statistics import SMALLEST_COUNT
+from longbench_run.results.store import read_header
+from longbench_run.results.table import CellSummary, cells, load
+
+
+class Note(NamedTuple):
+    """A cell that is not like the others, and why."""
+
+    method: str
+    context_length: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One model, task and metric: cells by method and context length, in the order shown."""
+
+    model: ModelSummary
+    task: TaskSummary
+    metric: MetricInfo
+    methods: tuple[str, ...]
+    """Method labels in the order of the run."""
+    lengths: tuple[int, ...]
+    """Context lengths in tokens, ascending."""
+    cells: Mapping[tuple[str, int], CellSummary]
+    """(method label, context length) -> cell; what was not measured is absent."""
+
+    @property
+    def is_perplexity(self) -> bool:
+        """Whether values are shown as perplexity, exp(nll)."""
+        return self.metric.name == "nll"
+
+    @property
+    def quantity(self) -> str:
+        """What the values are: the metric, or ``perplexity``."""
+        return "perplexity" if self.is_perplexity else self.metric.name
+
+    @property
+    def title(self) -> str:
+        """The name as a heading."""
+        return ": ".join(self.name)
+
+    @property
+    def name(self) -> tuple[str, ...]:
+        """Task and quantity, once where they are the same word."""
+        return (self.quantity,) if self.task.name == self.quantity else (self.task.name, self.quantity)
+
+    @property
+    def direction(self) -> str:
+        """Which values are good."""
+        return "higher is better" if self.metric.higher_is_better else "lower is better"
+
+    @property
+    def scored(self) -> tuple[CellSummary, ...]:
+        """Cells that have a value."""
+        return tuple(cell for cell in self.cells.values() if cell.value is not None)
+
+    @property
+    def common_n(self) -> int | None:
+        """The count of samples that most cells have; None without a scored cell."""
+        counts = Counter(cell.n for cell in self.scored)
+        return counts.most_common(1)[0][0] if counts else None
+
+    @property
+    def factor_policy(self) -> str:
+        """The factor policy of the cells; more than one are joined."""
+        return ", ".join(sorted({cell.factor_policy for cell in self.cells.values()})) or "unknown"
+
+    def count_text(self) -> str:
+        """Say how many samples stand behind a value, and of how many documents where samples share them."""
+        if self.common_n is None:
+            return "n = 0"
+        clusters = {cell.clusters for cell in self.scored if cell.n == self.common_n}
+        exact = all(cell.n == self.common_n for cell in self.scored)
+        of = f" from {max(clusters)} documents" if max(clusters) != self.common_n else ""
+        return f"n = {self.common_n}{of}{'' if exact else ' unless noted'}"
+
+    def interval_text(self) -> str:
+        """Name the intervals shown."""
+        names = {
+            "wilson": "Wilson",
+            "bootstrap-t": "studentised bootstrap",
+            "student-t": "Student's t",
+            "bca": "BCa bootstrap",
+        }
+        kinds = dict.fromkeys(names[cell.interval] for cell in self.scored if cell.interval)
+        by = " by document" if any(cell.clusters != cell.n for cell in self.scored) else ""
+        return f"95 % interval: {', '.join(kinds)}{by}" if kinds else "no interval: fewer than 10 samples"
+
+    def value_text(self, method: str, context_length: int, *, digits: int = 2) -> str:
+        """Return what a table shows for a cell: value and interval, or why there is none.
+
+        Args:
+            method: Method label.
+            context_length: Tokens.
+            digits: Decimals of a score.
+        """
+        cell = self.cells.get((method, context_length))
+        if cell is None:
+            return "-"
+        if cell.value is None:
+            return _status_text(cell)
+        value = self.number_text(cell.value, digits=digits)
+        mark = "" if self._note_text(cell) is None else " !"
+        if cell.low is None or cell.high is None:
+            return f"{value} [-]{mark}"
+        low, high = (self.number_text(bound, digits=digits) for bound in (cell.low, cell.high))
+        return f"{value} [{low}, {high}]{mark}"
+
+    def number_text(self, value: float, *, digits: int = 2) -> str:
+        """Return a value of the metric as it is shown.
+
+        Args:
+            value: In the unit of the metric; nats for nll.
+            digits: Decimals of a score.
+        """
+        return perplexity_text(value) if self.is_perplexity else score_text(value, digits=digits)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what must be said of single cells: another n than the rest, failures, no interval."""
+        return tuple(
+            Note(method, length, text)
+            for method in self.methods
+            for length in self.lengths
+            if (cell := self.cells.get((method, length))) and (text := self._note_text(cell))
+        )
+
+    def _note_text(self, cell: CellSummary) -> str | None:
+        failed = [
+            f"{count} {name}"
+            for count, name in ((cell.out_of_memory, "out of memory"), (cell.error, "failed"))
+            if count
+        ]
+        if cell.value is None:
+            because = f": {cell.failure}" if cell.failure else ""
+            return "not applicable" + because if cell.not_applicable else ", ".join(failed) + because
+        if cell.n != self.common_n or failed:
+            return ", ".join([f"n = {cell.n}", *failed])
+        return None
+
+    @property
+    def has_value_without_interval(self) -> bool:
+        """Whether ``[-]`` stands somewhere in the table."""
+        return any(cell.low is None for cell in self.scored)
+
+
+NO_INTERVAL = f"[-]: no interval below {SMALLEST_COUNT} samples or documents"
+
+
+def panels(run: Path | str) -> tuple[RunHeader, tuple[Panel, ...]]:
+    """Return what there is to show of a run: every model, task and metric, measured or not.
+
+    Args:
+        run: Run folder.
+
+    Raises:
+        ResultsError: If the folder is no run or cannot be read.
+    """
+    header = read_header(run)
+    measured = cells(load(run))
+    return header, tuple(
+        _panel(header, model, task, metric, measured)
+        for task in header.tasks
+        for model in header.models
+        for metric in task.metrics
+    )
+
+
+def _panel(
+    header: RunHeader,
+    model: ModelSummary,
+    task: TaskSummary,
+    metric: MetricInfo,
+    measured: Iterable[CellSummary],
+) -> Panel:
+    found = {
+        (cell.method_label, cell.context_length): cell
+        for cell in measured
+        if (cell.model_label, cell.task, cell.metric) == (model.label, task.name, metric.name)
+    }
+    lengths = {length for _, length in found}
+    if len(header.models) == 1 or not lengths:
+        # Lengths given in windows differ between models: with several, only those seen belong to this one.
+        lengths |= set(header.lengths)
+    return Panel(
+        model=model,
+        task=task,
+        metric=metric,
+        methods=tuple(dict.fromkeys((*header.methods, *(method for method, _ in found)))),
+        lengths=tuple(sorted(lengths)),
+        cells=found,
+    )
+
+
+def grouped(notes: Iterable[Note]) -> tuple[tuple[str, str], ...]:
+    """Put cells with the same note together.
+
+    Args:
+        notes: Of one panel.
+
+    Returns:
+        Pairs of a text and the cells it holds for, such as ``pi at 4k, 8k; yarn at 8k``.
+    """
+    places: dict[str, dict[str, list[str]]] = {}
+    for note in notes:
+        at = places.setdefault(note.text, {}).setdefault(note.method, [])
+        at.append(length_label(note.context_length))
+    return tuple(
+        (text, "; ".join(f"{method} at {', '.join(lengths)}" for method, lengths in of_methods.items()))
+        for text, of_methods in places.items()
+    )
+
+
+def _status_text(cell: CellSummary) -> str:
+    if cell.not_applicable:
+        return "n/a"
+    if cell.error or cell.out_of_memory:
+        return "oom" if cell.out_of_memory >= cell.error else "err"
+    return "-"
