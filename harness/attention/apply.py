@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from longbench_run.harness.attention.functions import AttentionRoute, Scales, registered
 from longbench_run.harness.attention.patched import patched
-from longbench_run.harness.attention.probe import Probe, probe
+from longbench_run.harness.attention.probe import FAR, NEAR, Probe, probe
 from longbench_run.harness.attention.rotary import FamilyRotary, family_apply, rope_facts, rotary_modules
 from longbench_run.harness.errors import MethodNotApplicable
 
@@ -68,35 +68,61 @@ def apply(
     with ExitStack() as stack:
         _active.add(model)
         stack.callback(_active.discard, model)
-        training = model.training
-        model.eval()
-        stack.callback(model.train, training)
         rotary = _rotary(model)
+        layers: frozenset[int] = frozenset()
+        without_rope: frozenset[int] = frozenset()
         if not resolved.as_released:
             original = torch.tensor(facts.inv_freq, dtype=torch.float32)
             wanted = torch.from_numpy(resolved.frequencies(original.double().numpy(), facts.base)).float()
-            _set_frequencies(stack, rotary, wanted, model)
-        found = probe(model)
-        _check_frequencies(rotary, found, model)
-        layers = found.layers
-        scales, bands = Scales(resolved.logit_scales()), resolved.bands()
-        if bands is not None or resolved.logit_scales():
-            route = AttentionRoute(
-                previous=model.config._attn_implementation, scales=scales, bands=bands, layers_without_rope=found.without_rope
-            )
-            route.rotary = rotary
-            handle = model.base_model.register_forward_pre_hook(route.forget)
-            stack.callback(handle.remove)
-            stack.callback(route.forget)
-            stack.enter_context(registered(model, f"longbench_run_{id(route):x}", route.attention, route.mask))
-            layers = _layers_reached(model, route, found)
-        model.train(training)
+            _set_frequencies(stack, rotary, wanted)
+            with _evaluating(model):
+                found = probe(model)
+                _check_frequencies(rotary, found, model)
+                without_rope = found.without_rope
+                layers = _enter_attention(stack, model, resolved, rotary, found)
         yield Applied(
             method=resolved,
             inv_freq=tuple(rotary.inv_freq.float().cpu().tolist()),  # type: ignore[operator, union-attr]  # a buffer
             layers=tuple(sorted(layers)),
-            layers_without_rope=tuple(sorted(found.without_rope)),
+            layers_without_rope=tuple(sorted(without_rope)),
         )
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Switch dropout off for the probes; every module gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _enter_attention(stack: ExitStack, model: Any, method: Method, rotary: nn.Module, found: Probe) -> frozenset[int]:
+    """Register the method's attention where it has one, and return the layers that attend as it says."""
+    scales, bands = method.logit_scales(), method.bands()
+    if bands is None and not scales:
+        return found.layers
+    route = AttentionRoute(
+        previous=model.config._attn_implementation,
+        scales=Scales(scales),
+        bands=bands,
+        rotary=rotary,
+        layers_without_rope=found.without_rope,
+    )
+    stack.callback(model.base_model.register_forward_pre_hook(route.forget).remove)
+    stack.enter_context(registered(model, f"longbench_run_{id(route):x}", route.attention, route.mask))
+    with torch.no_grad():
+        device = model.get_input_embeddings().weight.device
+        model(torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
+    if route.layers_touched != found.layers:
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must attend through the method in layers {sorted(found.layers)}, got "
+            f"{sorted(route.layers_touched)}: the method had no effect elsewhere. Use another model."
+        )
+    return found.layers
 
 
 def _rotary(model: Any) -> nn.Module:
@@ -110,11 +136,11 @@ def _rotary(model: Any) -> nn.Module:
     return plain[0]
 
 
-def _set_frequencies(stack: ExitStack, rotary: nn.Module, inv_freq: torch.Tensor, model: Any) -> None:
-    device = rotary.inv_freq.device
+def _set_frequencies(stack: ExitStack, rotary: nn.Module, inv_freq: torch.Tensor) -> None:
     for name in ("inv_freq", "original_inv_freq"):
-        if name in rotary._buffers:
-            stack.enter_context(patched(rotary, name, inv_freq.to(device)))  # type: ignore[arg-type]
+        before = rotary._buffers.get(name)
+        if before is not None:
+            stack.enter_context(patched(rotary, name, inv_freq.to(before.device)))
     # A scaling that the model ships with belongs to the released frequencies, not to these.
     stack.enter_context(patched(rotary, "attention_scaling", 1.0))
     if hasattr(rotary, "rope_type"):
@@ -122,36 +148,14 @@ def _set_frequencies(stack: ExitStack, rotary: nn.Module, inv_freq: torch.Tensor
 
 
 def _check_frequencies(rotary: nn.Module, found: Probe, model: Any) -> None:
-    """Raise unless the first layer's keys turned by 7 positions at the rotary module's frequencies."""
-    if not found.keys:
-        raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must rotate the keys of at least one layer, got none that does. "
-            "Use another model."
-        )
-    ((layer, (near, far)),) = found.keys.items()
-    attention = next(m for m in model.modules() if getattr(m, "layer_idx", None) == layer and hasattr(m, "k_proj") or _attends(m, layer))
-    family = FamilyRotary(rotary, family_apply(attention))
-    turned = family.rotate(near, family.rotation(np.full(near.shape[2], 7.0), near.device))
-    tolerance = 2e-2 if next(model.parameters()).dtype != torch.float32 else 1e-3
-    scale = near.abs().max().item()
-    if not torch.allclose(turned, far, rtol=tolerance, atol=tolerance * max(scale, 1e-6)):
+    """Raise unless the probed keys turned by 7 positions at the rotary module's frequencies."""
+    family = FamilyRotary(rotary, family_apply(found.attention))
+    shift = np.full(found.near.shape[2], float(FAR[0] - NEAR[0]))
+    turned = family.rotate(found.near, family.rotation(shift, found.near.device))
+    tolerance = 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 2e-2
+    error = (turned - found.far).abs().max().item() / max(found.near.abs().max().item(), 1e-6)
+    if error > tolerance:
         raise MethodNotApplicable(
             f"the family {model.config.model_type!r} must rotate its keys with its rotary module's frequencies, got keys "
-            "that turn otherwise: the method had no effect. Use another model."
+            f"{error:.2g} away: the method had no effect. Use another model."
         )
-
-
-def _attends(module: nn.Module, layer: int) -> bool:
-    return getattr(module, "layer_idx", None) == layer and "Attention" in type(module).__name__
-
-
-def _layers_reached(model: Any, route: AttentionRoute, found: Probe) -> frozenset[int]:
-    with torch.no_grad():
-        device = model.get_input_embeddings().weight.device
-        model(torch.zeros((1, 2), dtype=torch.long, device=device), use_cache=False)
-    if route.layers_touched != set(found.layers):
-        raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must attend through the method in layers {sorted(found.layers)}, got "
-            f"{sorted(route.layers_touched)}: the method had no effect elsewhere. Use another model."
-        )
-    return frozenset(route.layers_touched)

@@ -68,7 +68,15 @@ class AttentionRoute:
     layers then take it from here. A pass that skips the mask function (a ready-made 4-D mask) is refused.
     """
 
-    def __init__(self, *, previous: str, scales: Scales, bands: tuple[Band, ...] | None, layers_without_rope: frozenset[int]) -> None:
+    def __init__(
+        self,
+        *,
+        previous: str,
+        scales: Scales,
+        bands: tuple[Band, ...] | None,
+        rotary: nn.Module,
+        layers_without_rope: frozenset[int],
+    ) -> None:
         """Keep what to compute; ``previous`` names the model's own attention implementation."""
         self._previous = previous
         self._scales = scales
@@ -76,7 +84,7 @@ class AttentionRoute:
         self._layers_without_rope = layers_without_rope
         self._layout: Layout | None = None
         self._rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]] = {}
-        self.rotary: nn.Module | None = None
+        self._rotary = rotary
         self.layers_touched: set[int] = set()
 
     def forget(self, *_: Any, **__: Any) -> None:
@@ -181,17 +189,12 @@ class AttentionRoute:
             start, stop = (end(positions).clip(0, positions + 1) for end in (band.keys.start, band.keys.stop))
             band_query, band_key = query, key
             if layer not in self._layers_without_rope:
-                family = FamilyRotary(self._rotary_of(module), family_apply(module))
+                family = FamilyRotary(self._rotary, family_apply(module))
                 turn_query, turn_key = self._rotation(family, index, band, row, query.device)
                 band_query = query if turn_query is None else family.rotate(query, turn_query)
                 band_key = key if turn_key is None else family.rotate(key, turn_key)
             rotated.append(RotatedBand(query=band_query, key=band_key, start=start.astype(int), stop=stop.astype(int)))
         output[members, :, queries] = attend_bands(rotated, value, scaling=scaling)
-
-    def _rotary_of(self, module: nn.Module) -> nn.Module:
-        if self.rotary is None:
-            raise MethodNotApplicable(f"position maps found no rotary module for {type(module).__name__}.")
-        return self.rotary
 
     def _rotation(
         self, family: FamilyRotary, index: int, band: Band, row: Row, device: torch.device

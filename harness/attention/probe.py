@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _NAME = "longbench_run_probe"
-_NEAR, _FAR = (0, 1), (7, 8)
+NEAR, FAR = (0, 1), (7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,11 @@ class Probe:
     """Layers that called the attention function."""
     without_rope: frozenset[int]
     """Those whose keys do not depend on the position."""
-    keys: dict[int, tuple[Tensor, Tensor]]
-    """First layer with RoPE -> its incoming keys, near and far, in fp32."""
+    attention: nn.Module
+    """The first layer with RoPE."""
+    near: Tensor
+    far: Tensor
+    """Its incoming keys at positions 0 and 1, and 7 and 8, in fp32."""
 
 
 def probe(model: Any) -> Probe:
@@ -39,16 +42,18 @@ def probe(model: Any) -> Probe:
         MethodNotApplicable: If no layer calls a registered attention function: the family has its own.
     """
     seen: list[dict[int, Tensor]] = []
+    modules: dict[int, nn.Module] = {}
     previous = model.config._attn_implementation
 
     def attention(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
-        seen[-1][int(module.layer_idx)] = key.detach().float()  # type: ignore[arg-type]  # typed Tensor | Module
+        layer = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every family, typed Tensor | Module
+        seen[-1][layer], modules[layer] = key.detach().float(), module
         return own_attention(module, previous)(module, query, key, *args, **kwargs)
 
     device = model.get_input_embeddings().weight.device
     tokens = torch.tensor([[0, 1]], device=device) % model.get_input_embeddings().weight.shape[0]
     with registered(model, _NAME, attention, ALL_MASK_ATTENTION_FUNCTIONS[previous]), torch.no_grad():
-        for positions in (_NEAR, _FAR):
+        for positions in (NEAR, FAR):
             seen.append({})
             model(tokens, position_ids=torch.tensor([positions], device=device), use_cache=False)
     near, far = seen
@@ -59,5 +64,12 @@ def probe(model: Any) -> Probe:
         )
     # Later layers see keys that the first ones have shaped: equal up to rounding where nothing rotates.
     still = frozenset(layer for layer in near if torch.allclose(near[layer], far[layer], rtol=1e-3, atol=1e-4))
-    first = {layer: (near[layer], far[layer]) for layer in sorted(near.keys() - still)[:1]}
-    return Probe(layers=frozenset(near), without_rope=still, keys=first)
+    if len(still) == len(near):
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must rotate the keys of at least one layer, got none that does. "
+            "Use none, or another model."
+        )
+    first = min(near.keys() - still)
+    return Probe(
+        layers=frozenset(near), without_rope=still, attention=modules[first], near=near[first], far=far[first]
+    )

@@ -110,7 +110,8 @@ def _generated(loaded: LoadedModel, request: GenerateRequest, prefill_chunk: int
             peak_bytes=memory.read(),
             prompt_sha256=token_sha256(request),
         )
-    release_memory()
+    if status == "out_of_memory":
+        release_memory()
     return EngineResult(
         output=None,
         status=status,
@@ -213,5 +214,6 @@ class _Scoring:
         )
         if longest.failed is None:
             return True
-        release_memory()
+        if longest.failed[0] == "out_of_memory":
+            release_memory()
         return False

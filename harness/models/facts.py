@@ -112,7 +112,7 @@ def inspect_model(spec: ModelSpec) -> InspectedModel:
         original_context_length=window,
         original_context_length_source=window_source,
         rope=rope,
-        vocabulary=int(skeleton.get_input_embeddings().weight.shape[0]),
+        vocabulary=next(skeleton.get_input_embeddings().parameters()).shape[0],
         parameters=sum(p.numel() for p in skeleton.parameters()),
     )
     return InspectedModel(spec=spec, source=source, facts=facts, config=config, tokenizer=tokenizer)
@@ -163,7 +163,10 @@ def _skeleton(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: 
     """Build the architecture on the meta device: shapes and modules, no memory, no random numbers."""
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=spec.trust_remote_code)
+            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=spec.trust_remote_code
+            )
+            return skeleton
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
@@ -233,10 +236,10 @@ def _window(config: PreTrainedConfig, spec: ModelSpec, where: str) -> tuple[int,
 def _dtype(spec: ModelSpec, config: PreTrainedConfig, device: str) -> str:
     """Resolve ``auto``: the checkpoint's on a GPU, float32 on a CPU.
 
-    On one CPU core with a 4-layer model of width 256, bfloat16 took 0.4 to 0.7 of float32's prefill time
-    where the CPU multiplies bfloat16 itself (AVX512-BF16), 2.3 to 3.2 times it where not (AVX2), and 1.1 to 2.1
-    times it in decode on both; float16 took 2.5 to 3.2 times it in prefill. A dtype changes scores, so it must
-    not depend on a CPU's instruction set.
+    On one CPU core with a 4-layer model of width 256, bfloat16 took 0.4 to 0.7 of float32's time in prefill
+    where the CPU multiplies bfloat16 itself (AVX512-BF16), 2.3 to 3.2 times it where not (AVX2), in decode
+    1.0 to 2.1 times it on both; float16 took 2.5 to 3.2 times it in prefill. A dtype changes scores, so it
+    must not depend on a CPU's instruction set.
     """
     if spec.dtype != "auto":
         return spec.dtype

@@ -81,10 +81,10 @@ def _prefill(
 ) -> tuple[Float[Tensor, " vocabulary"], Cache | None]:
     if chunk is not None and chunk < 1:
         raise ValueError(f"prefill_chunk must be at least 1, got {chunk}.")
-    first, *rest = prompt.split(chunk or prompt.shape[1], dim=1)
-    logits, cache = last_logits(loaded, first, use_cache=True)
-    for piece in rest:
-        logits, cache = last_logits(loaded, piece, cache=cache, use_cache=True)
+    step = chunk or prompt.shape[1]
+    logits, cache = last_logits(loaded, prompt[:, :step], use_cache=True)
+    for start in range(step, prompt.shape[1], step):
+        logits, cache = last_logits(loaded, prompt[:, start : start + step], cache=cache, use_cache=True)
     return logits, cache
 
 

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    StrictDataclassError,
 )
 
 from longbench_run.harness.errors import LongbenchError, ModelError
@@ -94,7 +95,16 @@ def readable_errors(source: Source, *, where: str, revision: str | None, part: s
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, HfHubHTTPError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ImportError,
+        RuntimeError,
+        HfHubHTTPError,
+        StrictDataclassError,
+    ) as error:
         if isinstance(error, LongbenchError):
             raise
         raise ModelError(_explain(error, source, where, revision, part)) from error

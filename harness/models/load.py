@@ -29,7 +29,7 @@ class LoadedModel:
     @property
     def input_device(self) -> torch.device:
         """Where token ids go; with a device map, the embedding's device."""
-        return self.model.get_input_embeddings().weight.device
+        return next(self.model.get_input_embeddings().parameters()).device
 
     @property
     def devices(self) -> frozenset[torch.device]:
@@ -57,7 +57,7 @@ def load_model(spec: ModelSpec, inspected: InspectedModel | None = None) -> Load
     facts, source = inspected.facts, inspected.source
     try:
         with readable_errors(source, where=where, revision=spec.revision, part="weights"):
-            model, info = AutoModelForCausalLM.from_pretrained(
+            pair: Any = AutoModelForCausalLM.from_pretrained(
                 source.location,
                 revision="main" if source.is_local else facts.identity.revision,
                 dtype=getattr(torch, facts.dtype),
@@ -66,6 +66,7 @@ def load_model(spec: ModelSpec, inspected: InspectedModel | None = None) -> Load
                 output_loading_info=True,
                 **options,
             )
+            model, info = pair
             if "device_map" not in options:
                 model = model.to(facts.device)
     except ModelError as error:
@@ -103,7 +104,9 @@ def _placement(spec: ModelSpec, where: str) -> dict[str, Any]:
         )
         from transformers import BitsAndBytesConfig
 
-        options["quantization_config"] = BitsAndBytesConfig(**{f"load_in_{spec.quantization}": True})
+        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=spec.quantization == "4bit", load_in_8bit=spec.quantization == "8bit"
+        )
         if spec.device_map is None and spec.device != "auto":
             options["device_map"] = {"": spec.device}
         elif spec.device_map is None:

@@ -65,7 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory() -> None:
-    """Return what torch holds but does not use; call it when no frame holds the failed tensors any more."""
+    """Return what torch holds but does not use; call it once no frame holds the failed tensors."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

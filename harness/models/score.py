@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from longbench_run.harness.models.forward import last_logits, token_tensor
 from longbench_run.harness.models.load import LoadedModel
@@ -88,7 +88,7 @@ def token_nll(
         values = torch.cat(
             [
                 _nll(head(hidden[:, piece.to(hidden.device)])[0], ids[0, piece + 1])
-                for piece in positions.split(rows)
+                for piece in (positions[at : at + rows] for at in range(0, len(positions), rows))
             ]
         )
     nll = values.double().cpu().numpy()
@@ -115,7 +115,8 @@ def _hidden_states_and_head(
     if len(seen) != 1 or seen[0].shape[:2] != ids.shape:
         return None
     hidden = seen[0]
-    for head in (loaded.model.get_output_embeddings(), _replay(loaded.model, decoder, ids[:, :1])):
+    output_layer: Head | None = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    for head in (output_layer, _replay(loaded.model, decoder, ids[:, :1])):
         if head is not None and _is_same(head(hidden[:, -1:])[0, -1], logits):
             return hidden, head
     return None
@@ -128,7 +129,8 @@ def _is_same(logits: Float[Tensor, " vocabulary"], expected: Float[Tensor, " voc
 
 def _decoder(model: PreTrainedModel) -> torch.nn.Module | None:
     """Return the module whose output the head reads, or None where the family does not show it."""
-    for candidate in (model.base_model, model.get_decoder()):
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    for candidate in (model.base_model, decoder):
         if isinstance(candidate, torch.nn.Module) and candidate is not model:
             return candidate
     return None
@@ -170,8 +172,7 @@ def _nll_through_cache(
     values: list[Tensor] = []
     for start in range(0, ids.shape[1] - 1, rows):
         piece = ids[:, start : min(start + rows, ids.shape[1] - 1)]
-        arguments = {} if cache is None else {"past_key_values": cache}
-        output = loaded.model(input_ids=piece, use_cache=True, return_dict=True, **arguments)
+        output = loaded.model(input_ids=piece, use_cache=True, return_dict=True, past_key_values=cache)
         cache = output.past_key_values
         inside = positions[(positions >= start) & (positions < start + piece.shape[1])]
         if len(inside):

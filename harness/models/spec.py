@@ -13,7 +13,7 @@ REFERENCE = "reference"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?\Z")
+_DEVICE = re.compile(r"(auto|cpu|cuda(:\d+)?)\Z")
 
 
 def complaint(where: str, name: str, rule: str, got: str, remedy: str) -> str:

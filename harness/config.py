@@ -1,0 +1,173 @@
+"""What a run is asked to do: the settings, their types and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from longbench_run.harness.errors import ConfigError
+from longbench_run.harness.grammar import split_list
+from longbench_run.harness.lengths import Length, parse_length
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+Quantization = Literal["4bit", "8bit"]
+DeviceMap = Literal["auto", "balanced", "sequential"]
+Overwrite = Literal["missing", "failed", "all"]
+Parameter = str | int | float | bool | None
+
+MODEL_KEYS = ("revision", "dtype", "adapter", "quantization", "device_map", "original_context_length", "trust_remote_code")
+"""Keys that stand for every model at the top, and for one model in its entry."""
+
+
+def broken_rule(rule: str, remedy: str) -> PydanticCustomError:
+    """Return the error of a validator, in two parts of the one-line form."""
+    # The text travels as values, never as a template: a brace in it must stay a brace.
+    return PydanticCustomError("rule", "{rule}", {"rule": rule, "remedy": remedy})
+
+
+def entries_of(value: object) -> tuple[object, ...]:
+    """Return one entry each for ``a,b`` and for ``[a, "b,c", {...}]``.
+
+    Raises:
+        PydanticCustomError: If there is none, or a name is empty.
+    """
+    found: list[object] = []
+    for entry in value if isinstance(value, list | tuple) else [value]:
+        try:
+            found.extend(split_list(entry, where="") if isinstance(entry, str) else [entry])
+        except ConfigError:
+            raise broken_rule("names separated by commas, none of them empty", "Name at least one.") from None
+    if not found:
+        raise broken_rule("a list of at least one", "Leave it out for the default.")
+    return tuple(found)
+
+
+def _factor(value: object) -> object:
+    if value in ("fixed", "per-length"):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < float("inf"):
+        raise broken_rule(
+            "fixed, per-length or a number of at least 1", "Leave it out to configure for the longest length."
+        )
+    return float(value)
+
+
+def _length(value: object) -> object:
+    length = parse_length(value)
+    if length is None:
+        raise broken_rule("a number of tokens (4096, 4k) or of original windows (2x)", "Write 4k,8k or 1x,2x.")
+    return str(length)
+
+
+Label = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Strict, immutable part of a configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Entry(Section):
+    """What may be written as its name alone."""
+
+    name: NonEmpty
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: object) -> object:
+        if isinstance(data, str):
+            return {"name": data}
+        if not isinstance(data, Mapping):
+            raise broken_rule("a name, or a mapping with a name", "Write name: ... and its settings below.")
+        return data
+
+
+class ModelEntry(Entry):
+    """One model: ``reference``, a hub id or a folder, and how to load it; None takes the setting at the top."""
+
+    label: Label | None = None
+    """What tables and figures call it; default: its name."""
+    revision: str | None = None
+    dtype: DType | None = None
+    adapter: str | None = None
+    quantization: Quantization | None = None
+    device_map: DeviceMap | None = None
+    original_context_length: Positive | None = None
+    trust_remote_code: bool | None = None
+
+
+class MethodEntry(Entry):
+    """One method, in the grammar of ``--methods``, and its own weights where it was fine-tuned."""
+
+    label: Label | None = None
+    """What tables and figures call it; default: its text as asked."""
+    weights: NonEmpty | None = None
+    """Folder or hub id of the weights that belong to it: a whole model or a PEFT adapter."""
+
+
+class TaskEntry(Entry):
+    """One task, in the grammar of ``--tasks``, further parameters, and its own number of samples."""
+
+    parameters: Mapping[str, Parameter] = Field(default_factory=dict)
+    samples: Positive | None = None
+
+
+class RunConfig(Section):
+    """A run as asked for; None where the default depends on the model or the task."""
+
+    models: Annotated[tuple[ModelEntry, ...], BeforeValidator(entries_of)] = (
+        ModelEntry(name="reference"),
+    )
+    methods: Annotated[tuple[MethodEntry, ...], BeforeValidator(entries_of)] = ()
+    tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(entries_of)] = (
+        TaskEntry(name="passkey"),
+        TaskEntry(name="perplexity"),
+    )
+    lengths: Annotated[
+        tuple[Annotated[str, BeforeValidator(_length)], ...], BeforeValidator(entries_of)
+    ] = ()
+    """Default: 4k,8k,16k,32k, and 1x,2x,4x,8x for the bundled model."""
+    samples: Positive | None = None
+    factor: Annotated[Literal["fixed", "per-length"] | float, BeforeValidator(_factor)] = "fixed"
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(entries_of)] = (0,)
+    baseline: bool = True
+    """Whether ``none`` is added to the methods."""
+    protocol: NonEmpty | None = None
+    """Protocol of every task that has it."""
+    revision: NonEmpty | None = None
+    dtype: DType = "auto"
+    adapter: NonEmpty | None = None
+    quantization: Quantization | None = None
+    device_map: DeviceMap | None = None
+    original_context_length: Positive | None = None
+    """Window of pretraining, L, in tokens; default: the model's own configuration."""
+    trust_remote_code: bool = False
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    output: NonEmpty | None = None
+    overwrite: Overwrite = "missing"
+
+    def parsed_lengths(self) -> tuple[Length, ...]:
+        """Return the lengths asked for; none where the default holds."""
+        return tuple(length for text in self.lengths if (length := parse_length(text)) is not None)
+
+    def with_model_defaults(self, *, winning: frozenset[str]) -> Self:
+        """Return the configuration with every model's settings filled in.
+
+        Args:
+            winning: Keys whose value at the top beats a model's own: those given as flags.
+        """
+        filled = []
+        for model in self.models:
+            settings = {
+                key: getattr(self, key) if key in winning or getattr(model, key) is None else getattr(model, key)
+                for key in MODEL_KEYS
+            }
+            filled.append(model.model_copy(update=settings))
+        return self.model_copy(update={"models": tuple(filled)})
