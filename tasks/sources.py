@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from longbench_run.tasks.base import TaskError
-from longbench_run.tasks.documents import generate_document
+from longbench_run.tasks.documents import GENERATOR_VERSION, generate_document
 
 MOST_ROWS = 1000
 """A data set is its first rows, at most this many: hashing its content must end in reasonable time."""
@@ -76,7 +76,7 @@ class GeneratedDocument:
 class GeneratedDocuments:
     """Endlessly many generated documents; the seed of the run makes them."""
 
-    fingerprint: str = "generated"
+    fingerprint: str = f"generated-{GENERATOR_VERSION}"
     parameter: str = "text"
 
     def document(self, *, index: int, seed: int) -> Document:

@@ -1,0 +1,180 @@
+"""What holds for every task: over the registry, over every protocol, over tokenizers of different kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from longbench_run.tasks.base import Generated, GenerateRequest, Scored, ScoreRequest, TaskError
+from longbench_run.tasks.registry import list_tasks, load_task
+
+SMALL = {
+    ("perplexity", "sliding"): {"tokens": 1200, "stride": 100},
+    ("perplexity", "same_tokens"): {"tokens": 1200, "last": 100},
+}
+"""Parameters that make a protocol quick to try; the rest is tried with its defaults."""
+
+CASES = [(name, protocol) for name in list_tasks() for protocol in load_task(name).info.protocols]
+
+
+@pytest.fixture(params=CASES, ids=[":".join(case) for case in CASES])
+def task(request):
+    name, protocol = request.param
+    return load_task(name, protocol=protocol, **SMALL.get(request.param, {}))
+
+
+def samples(task, tokenizer, *, context_length=1100, count=4, seed=0):
+    return list(task.samples(context_length=context_length, count=count, seed=seed, tokenizer=tokenizer))
+
+
+def oracle(sample, *, is_right):
+    """Return the best output there is for a sample, or one that is plainly wrong."""
+    if isinstance(sample.request, GenerateRequest):
+        return Generated(token_ids=(), text=f" {sample.target}" if is_right else " no such thing")
+    assert isinstance(sample.request, ScoreRequest)
+    nll = 0.0 if is_right else 11.0
+    return Scored(nll=tuple([nll] * (len(w.token_ids) - w.first_scored) for w in sample.request.windows))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(more=st.integers(0, 700))
+def test_budget_is_never_exceeded(task, tokenizer, more):
+    context_length = task.minimum_length(tokenizer) + more
+    found = samples(task, tokenizer, context_length=min(context_length, 1200), count=2)
+    assert len(found) == 2
+    for sample in found:
+        if isinstance(sample.request, GenerateRequest):
+            assert len(sample.request.prompt_ids) + sample.request.max_new_tokens <= sample.context_length
+        else:
+            for window in sample.request.windows:
+                assert 1 <= window.first_scored < len(window.token_ids) <= sample.context_length
+
+
+def test_special_tokens_are_counted(task, byte_bpe_with_bos):
+    request = samples(task, byte_bpe_with_bos, count=1)[0].request
+    ids = request.prompt_ids if isinstance(request, GenerateRequest) else request.windows[0].token_ids
+    assert ids[0] == byte_bpe_with_bos.bos_token_id
+    assert byte_bpe_with_bos.bos_token_id not in ids[1:]
+
+
+def test_length_below_the_minimum_is_refused_at_the_call(task, tokenizer):
+    minimum = task.minimum_length(tokenizer)
+    with pytest.raises(
+        TaskError, match=rf"context_length must be at least {minimum} with .*, got {minimum - 1}\. "
+    ):
+        task.samples(context_length=minimum - 1, count=1, seed=0, tokenizer=tokenizer)
+
+
+def test_sample_is_a_function_of_seed_length_and_index(task, tokenizer):
+    found = samples(task, tokenizer, count=6)
+    assert [sample.index for sample in found] == list(range(6))
+    assert all(sample.context_length == 1100 for sample in found)
+    samples(task, tokenizer, context_length=900, count=2, seed=5)
+    assert samples(task, tokenizer, count=3) == found[:3]
+    fresh = pickle.loads(pickle.dumps(task))
+    samples(fresh, tokenizer, context_length=600, count=1)
+    assert samples(fresh, tokenizer, count=6) == found
+
+
+def test_global_random_state_is_left_alone(task, byte_bpe):
+    random.seed(1)
+    first = samples(task, byte_bpe)
+    state = random.getstate()
+    random.seed(2)
+    assert samples(task, byte_bpe) == first
+    random.seed(1)
+    assert random.getstate() == state
+
+
+def test_seeds_give_different_samples(task, byte_bpe):
+    requests = [sample.request for seed in (0, 1, 2) for sample in samples(task, byte_bpe, seed=seed)]
+    assert len(set(requests)) == len(requests)
+
+
+def test_right_output_gets_the_best_score_and_a_wrong_one_the_worst(task, tokenizer):
+    for sample in samples(task, tokenizer):
+        right = task.score(sample, oracle(sample, is_right=True)).scores
+        wrong = task.score(sample, oracle(sample, is_right=False)).scores
+        assert set(right) == set(wrong) == {metric.name for metric in task.info.metrics}
+        for metric in task.info.metrics:
+            best, worst = (
+                (metric.maximum, metric.minimum) if metric.higher_is_better else (metric.minimum, 11.0)
+            )
+            assert right[metric.name] == best
+            assert wrong[metric.name] == pytest.approx(worst)
+            if metric.is_binary:
+                assert {right[metric.name], wrong[metric.name]} == {0.0, 1.0}
+
+
+def test_nll_of_buckets_adds_up_to_the_score(task, byte_bpe):
+    for sample in samples(task, byte_bpe):
+        score = task.score(sample, oracle(sample, is_right=False))
+        if isinstance(sample.request, ScoreRequest):
+            total = sum(bucket.nll_sum for bucket in score.nll_buckets)
+            tokens = sum(bucket.tokens for bucket in score.nll_buckets)
+            assert score.weight == tokens
+            assert score.scores["nll"] == pytest.approx(total / tokens)
+        else:
+            assert (score.weight, score.nll_buckets) == (None, ())
+
+
+def test_depth_lies_in_the_haystack(task, byte_bpe):
+    for sample in samples(task, byte_bpe, count=12):
+        assert sample.depth is None or 0 <= sample.depth <= 1
+
+
+def test_samples_of_one_group_share_what_they_begin_with(task, byte_bpe):
+    """A group of score requests is worth it because a window begins a longer one."""
+    lengths = (700, 900)
+    by_group = {}
+    for length in lengths:
+        for sample in samples(task, byte_bpe, context_length=length, count=3):
+            by_group.setdefault(task.group_key(context_length=length, index=sample.index), []).append(sample)
+    for group in by_group.values():
+        if len(group) > 1:
+            shorter, longer = (sample.request.windows[0].token_ids for sample in group)
+            assert longer[: len(shorter)] == shorter
+
+
+def test_parameters_are_ready_for_json_and_name_no_path(task):
+    parameters = task.parameters()
+    assert json.loads(json.dumps(parameters)) == parameters
+    assert "protocol" not in parameters
+    assert not any("/" in str(value) for value in parameters.values())
+
+
+def test_default_written_out_changes_nothing(task):
+    written = {
+        name: value
+        for name, value in task.parameters().items()
+        if name in {field.name for field in dataclasses.fields(task)}
+    }
+    again = load_task(task.info.name, protocol=task.protocol, **written)
+    assert again.parameters() == task.parameters()
+
+
+def test_every_parameter_is_explained_and_nothing_else(task):
+    assert set(task.info.parameters) == {field.name for field in dataclasses.fields(task) if field.init}
+
+
+def test_info_says_what_a_report_needs(task):
+    info = task.info
+    assert info.name in list_tasks()
+    assert info.version >= 1
+    assert info.protocols[0] == load_task(info.name).protocol
+    assert task.protocol in info.protocols
+    assert info.default_count >= 20
+    assert info.metrics
+    assert all((info.summary, info.source, info.licence))
+
+
+def test_task_is_a_value(task):
+    assert task == pickle.loads(pickle.dumps(task))
+    assert hash(task) == hash(pickle.loads(pickle.dumps(task)))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.protocol = "other"
