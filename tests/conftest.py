@@ -1,4 +1,4 @@
-"""What holds for every test: no network, a CUDA device only where there is one, and the folder of real inputs."""
+"""What holds for every test: no network, a CUDA device where one is needed, and the folder of real inputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import socket
 from pathlib import Path
 
-# Before anything imports huggingface_hub, which reads it once. `HF_HUB_OFFLINE=0 pytest -m network` goes online.
+# Set before anything imports huggingface_hub, which reads it once.
+# `HF_HUB_OFFLINE=0 pytest -m network` goes online.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 

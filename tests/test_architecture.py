@@ -1,4 +1,4 @@
-"""The direction of dependencies, and what importing may cost: held by import-linter, proved with planted violations."""
+"""The direction of dependencies, proved with planted violations, and what importing costs."""
 
 from __future__ import annotations
 
@@ -30,16 +30,32 @@ VIOLATIONS = {
     "direction": ("harness/methods/planted.py", "from longbench_run.harness import cli"),
 }
 
+# Environment variables that a dependency sets when it is imported.
+# TORCHINDUCTOR_CACHE_DIR: torch 2.13, torch/_inductor/runtime/cache_dir_utils.py, with torch._dynamo (2026-11).
+SET_BY_OTHERS = {"TORCHINDUCTOR_CACHE_DIR"}
+
 # Files of more than 400 lines, with the reason why splitting would not make them easier to read.
 LONG_FILES: dict[str, str] = {}
 
 
 def lint_imports(tree: Path, contract: str) -> subprocess.CompletedProcess[str]:
     """Run one contract on the copy in ``tree``, which hides the installed package."""
-    command = [BIN / "lint-imports", "--no-cache", "--no-logo", "--config", tree / "pyproject.toml", "--contract", contract]
+    command = [
+        BIN / "lint-imports",
+        "--no-cache",
+        "--no-logo",
+        "--config",
+        tree / "pyproject.toml",
+        "--contract",
+        contract,
+    ]
     return subprocess.run(
         [str(part) for part in command],
-        check=False, capture_output=True, text=True, cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)},
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tree)},
     )
 
 
@@ -65,7 +81,9 @@ def test_a_violation_of_the_direction_is_caught(tree, contract):
     (tree / "longbench_run" / file).write_text(f"{code}\n")
     after = lint_imports(tree, contract)
 
-    assert (before.returncode, "1 kept, 0 broken" in before.stdout) == (0, True), before.stdout + before.stderr
+    assert (before.returncode, "1 kept, 0 broken" in before.stdout) == (0, True), (
+        before.stdout + before.stderr
+    )
     assert (after.returncode, "0 kept, 1 broken" in after.stdout) == (1, True), after.stdout + after.stderr
     assert "planted" in after.stdout
 
@@ -75,7 +93,11 @@ def test_the_bare_names_of_the_folders_cannot_be_imported_unseen():
     code = "import tasks\nfrom results import records\nimport harness.cli\nfrom reports import figures\n"
     run = subprocess.run(
         [*command, "--stdin-filename", "harness/planted.py", "-"],
-        check=False, capture_output=True, text=True, cwd=ROOT, input=code,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        input=code,
     )
 
     assert re.findall(r"TID251 `(\w+)", run.stdout) == ["tasks", "results", "harness", "reports"]
@@ -93,7 +115,12 @@ def test_no_file_is_too_long_to_read_at_a_sitting():
 
 
 def test_no_module_is_a_drawer_for_everything():
-    drawers = [p for folder in PARTS.values() for p in (ROOT / folder).rglob("*.py") if p.stem in {"utils", "helpers", "misc"}]
+    drawers = [
+        p
+        for folder in PARTS.values()
+        for p in (ROOT / folder).rglob("*.py")
+        if p.stem in {"utils", "helpers", "misc"}
+    ]
 
     assert drawers == []
 
@@ -108,12 +135,15 @@ def modules_of(name: str) -> list[str]:
 
 def state_after(code: str, *, cwd: Path) -> dict:
     """Run ``code`` in a fresh interpreter and return what it left behind."""
-    script = (
-        "import json, os, random, sys\n"
-        "environment, state = dict(os.environ), random.getstate()\n"
-        f"{code}\n"
-        "json.dump({'modules': sorted(sys.modules), 'environment': dict(os.environ) == environment,"
-        " 'random': random.getstate() == state}, sys.stderr)\n"
+    script = "\n".join(
+        [
+            "import json, os, random, sys",
+            "environment, state = dict(os.environ), random.getstate()",
+            code,
+            "changed = sorted({name for name, _ in set(os.environ.items()) ^ set(environment.items())})",
+            "left = {'modules': sorted(sys.modules), 'environment': changed, 'random': random.getstate() == state}",
+            "json.dump(left, sys.stderr)",
+        ]
     )
     run = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=cwd)
     assert run.returncode == 0, run.stderr
@@ -129,7 +159,13 @@ def test_importing_a_package_loads_nothing_heavy(package, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "package", ["longbench_run.harness.methods", "longbench_run.tasks", "longbench_run.results", "longbench_run.reports"]
+    "package",
+    [
+        "longbench_run.harness.methods",
+        "longbench_run.tasks",
+        "longbench_run.results",
+        "longbench_run.reports",
+    ],
 )
 def test_no_module_of_a_light_package_loads_anything_heavy(package, tmp_path):
     after = state_after("".join(f"import {module}\n" for module in modules_of(package)), cwd=tmp_path)
@@ -143,10 +179,14 @@ def test_importing_has_no_effects(tmp_path):
 
     after = state_after("".join(f"import {module}\n" for module in modules), cwd=tmp_path)
 
-    assert (after["environment"], after["random"], list(tmp_path.iterdir())) == (True, True, [])
+    assert set(after["environment"]) <= SET_BY_OTHERS
+    assert after["random"]
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", ["--help", "run --help", "list methods", "list tasks", "list protocols", "list models"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "run --help", "list methods", "list tasks", "list protocols", "list models"]
+)
 def test_help_and_list_load_nothing_heavy(arguments, tmp_path):
     code = (
         f"sys.argv = ['longbench-run', *{arguments.split()!r}]\n"
@@ -170,10 +210,12 @@ def seconds(command: list[str]) -> float:
 def test_help_takes_less_than_a_fifth_of_a_second():
     """Median of nine, interleaved with a bare interpreter.
 
-    That one takes 0.02 s on an idle machine; where it takes longer, the machine is loaded and the bound moves along.
+    That one takes 0.02 s on an idle machine; where it takes longer, the machine is loaded and the bound moves
+    along.
     """
     pairs = [
-        (seconds([sys.executable, "-c", "pass"]), seconds([str(BIN / "longbench-run"), "--help"])) for _ in range(9)
+        (seconds([sys.executable, "-c", "pass"]), seconds([str(BIN / "longbench-run"), "--help"]))
+        for _ in range(9)
     ]
     bare, helping = (statistics.median(column) for column in zip(*pairs, strict=True))
 
@@ -182,6 +224,8 @@ def test_help_takes_less_than_a_fifth_of_a_second():
 
 def test_the_default_output_folder_is_git_ignored():
     """`results` and `reports` are code here: output goes to runs/."""
-    run = subprocess.run(["git", "check-ignore", "runs/any/records.jsonl"], check=False, capture_output=True, cwd=ROOT)
+    run = subprocess.run(
+        ["git", "check-ignore", "runs/any/records.jsonl"], check=False, capture_output=True, cwd=ROOT
+    )
 
     assert run.returncode == 0

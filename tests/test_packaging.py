@@ -41,7 +41,15 @@ def wheel(tmp_path_factory) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
-    command = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), str(source)]
+    command = [
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(built),
+        str(source),
+    ]
     subprocess.run([sys.executable, "-m", "pip", *command], check=True)
     (path,) = built.iterdir()
     return path
@@ -77,7 +85,10 @@ def test_no_module_lies_in_a_folder_without_an_init():
 def test_the_wheel_has_one_top_level_name(wheel_names):
     version = PROJECT["project"]["version"]
 
-    assert {name.split("/")[0] for name in wheel_names} == {"longbench_run", f"longbench_run-{version}.dist-info"}
+    assert {name.split("/")[0] for name in wheel_names} == {
+        "longbench_run",
+        f"longbench_run-{version}.dist-info",
+    }
 
 
 def test_the_wheel_holds_every_file_of_the_tree(wheel_names):
@@ -124,7 +135,11 @@ def test_an_installed_wheel_does_not_need_the_checkout(wheel, tmp_path):
     )
     run = subprocess.run(
         [sys.executable, "-c", script],
-        check=True, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
     )
 
     expected = [f"{tmp_path / name.replace('.', '/') / '__init__.py'} True" for name in PARTS]

@@ -1,6 +1,6 @@
 """Every command and every Python example of README.md and CONTRIBUTING.md does what the page says.
 
-They are read from the pages: a new one is run without a change here. The matrix is shrunk to the smoke preset.
+They are read from the pages: a new one is run without a change here. The smoke preset shrinks the matrix.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ COMMANDS = [example for example in EXAMPLES if example.text not in NOT_RUN]
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory) -> Path:
-    """Return the one folder in which all examples run, in the order of the pages: later ones read what earlier ones wrote."""
+    """Return the folder in which all examples run in the order of the pages: later ones read earlier ones' output."""
     return tmp_path_factory.mktemp("readme")
 
 
@@ -77,7 +77,9 @@ def test_an_example_runs(example, workspace):
         command, folder = [sys.executable, "-c", example.text], workspace
     elif example.text.startswith("make "):
         if Path(sys.prefix) != ROOT / ".venv":
-            pytest.skip("`make` installs into .venv, and these tests run elsewhere: `make test` runs this one")
+            pytest.skip(
+                "`make` installs into .venv, and these tests run elsewhere: `make test` runs this one"
+            )
         command, folder = ["bash", "-c", f"{example.text} OUTPUT={workspace}/runs/make"], ROOT
     else:
         command, folder = ["bash", "-c", example.text], workspace
@@ -99,10 +101,18 @@ def test_what_is_not_run_is_still_on_a_page():
 
 
 def test_blocks_are_read_as_a_shell_reads_them():
-    page = "```bash\n# why\nmake run \\\n  PRESET=smoke\n\nmake bench\n```\n```console\n$ ls\nfile\n```\n```python\na = 1\nb = 2\n```\n```text\nno\n```\n"
+    page = (
+        "```bash\n# why\nmake run \\\n  PRESET=smoke\n\nmake bench\n```\n"
+        "```console\n$ ls\nfile\n```\n"
+        "```python\na = 1\nb = 2\n```\n"
+        "```text\nno\n```\n"
+    )
 
     assert [(e.language, e.text) for e in examples_of("page", page)] == [
-        ("bash", "make run PRESET=smoke"), ("bash", "make bench"), ("bash", "ls"), ("python", "a = 1\nb = 2\n"),
+        ("bash", "make run PRESET=smoke"),
+        ("bash", "make bench"),
+        ("bash", "ls"),
+        ("python", "a = 1\nb = 2\n"),
     ]
 
 
