@@ -32,7 +32,11 @@ def forwards(monkeypatch):
     real = engine.token_nll
 
     class Log(list):
-        fails = {}
+        """Lengths in order, and the errors to raise by length."""
+
+        def __init__(self):
+            super().__init__()
+            self.fails = {}
 
     log = Log()
 

@@ -83,7 +83,7 @@ def test_pieces_do_not_change_the_result(family, token_ids, monkeypatch, rows):
 
 
 def test_every_family_needs_one_pass_over_the_input(family, token_ids, monkeypatch):
-    """Where logits are scaled or capped, each piece costs one token on top: the model's own forward is replayed."""
+    """Where logits are scaled or capped, each piece costs one token: the model's forward is replayed."""
     name, loaded = family
     monkeypatch.setattr(module, "LOGITS_BYTES", 40 * 4 * loaded.facts.vocabulary)
     _, seen = passes(loaded, token_ids(100))
