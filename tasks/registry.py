@@ -110,7 +110,8 @@ def _task_class(name: str, *, where: str | None) -> type[Any]:
         hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
         raise TaskError(f'{prefix} task "{name}".{hint} See `longbench-run list tasks`.')
     module, _, attribute = targets[name].partition(":")
-    return getattr(import_module(module), attribute)
+    found: type[Any] = getattr(import_module(module), attribute)
+    return found
 
 
 def _parsed(entry: str, prefix: str) -> tuple[str, dict[str, Parameter]]:

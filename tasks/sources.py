@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from longbench_run.tasks.base import TaskError
 from longbench_run.tasks.documents import GENERATOR_VERSION, generate_document
@@ -242,14 +243,14 @@ def _json_lines(name: str) -> Iterator[Mapping[str, object]]:
 def _hub_rows(name: str, *, field: str, subset: str | None, split: str, revision: str | None) -> Rows:
     """Return the first rows of a data set, memory-mapped."""
     try:
-        import datasets
+        datasets: Any = import_module("datasets")
     except ImportError:
         raise TaskError(
             f"perplexity: dataset={name} must be read with the package datasets, which is not installed. "
             'Install it: pip install "longbench-run[datasets]".'
         ) from None
     try:
-        rows = datasets.load_dataset(name, subset, split=split, revision=revision)
+        rows: Any = datasets.load_dataset(name, subset, split=split, revision=revision)
     # Missing, gated and offline are OSErrors, an unknown subset or split is a ValueError.
     except (OSError, ValueError) as error:
         first_line = str(error).strip().partition("\n")[0]
@@ -258,9 +259,11 @@ def _hub_rows(name: str, *, field: str, subset: str | None, split: str, revision
             f"{name!r} (split {split!r}): {first_line} Check name, subset and split, and the access of your "
             "token."
         ) from error
-    rows = rows.select(range(min(len(rows), MOST_ROWS)))
-    # Other columns can be far larger than the text, and every one of them would be decoded with it.
-    return rows.select_columns([field]) if field in rows.column_names else rows
+    if field in rows.column_names:
+        # Other columns can be far larger than the text, and every one of them would be decoded with it.
+        rows = rows.select_columns([field])
+    first: Rows = rows.select(range(min(len(rows), MOST_ROWS)))
+    return first
 
 
 def _sha256(text: str) -> str:

@@ -8,8 +8,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TRAINING_TEXT = (
-    "There is an important info hidden inside a lot of irrelevant text. The grass is green. The sky is blue.\n"
-    "The pass key is 10203. What is the pass key? Here we go. There and back again. The market opened early.\n\n"
+    "There is an important info hidden inside a lot of irrelevant text. The grass is green. The sky is blue."
+    "\nThe pass key is 10203. What is the pass key? Here we go. There and back again.\n\n"
 )
 
 

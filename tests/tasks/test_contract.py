@@ -10,6 +10,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from longbench_run.tasks.base import Generated, GenerateRequest, Scored, ScoreRequest, TaskError
 from longbench_run.tasks.registry import list_tasks, load_task
 
@@ -30,6 +31,10 @@ def task(request):
 
 def samples(task, tokenizer, *, context_length=1100, count=4, seed=0):
     return list(task.samples(context_length=context_length, count=count, seed=seed, tokenizer=tokenizer))
+
+
+def travelled(task):
+    return pickle.loads(pickle.dumps(task))
 
 
 def oracle(sample, *, is_right):
@@ -76,7 +81,7 @@ def test_sample_is_a_function_of_seed_length_and_index(task, tokenizer):
     assert all(sample.context_length == 1100 for sample in found)
     samples(task, tokenizer, context_length=900, count=2, seed=5)
     assert samples(task, tokenizer, count=3) == found[:3]
-    fresh = pickle.loads(pickle.dumps(task))
+    fresh = travelled(task)
     samples(fresh, tokenizer, context_length=600, count=1)
     assert samples(fresh, tokenizer, count=6) == found
 
@@ -174,7 +179,7 @@ def test_info_says_what_a_report_needs(task):
 
 
 def test_task_is_a_value(task):
-    assert task == pickle.loads(pickle.dumps(task))
-    assert hash(task) == hash(pickle.loads(pickle.dumps(task)))
+    assert travelled(task) == task
+    assert hash(travelled(task)) == hash(task)
     with pytest.raises(dataclasses.FrozenInstanceError):
         task.protocol = "other"

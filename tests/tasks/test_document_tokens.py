@@ -7,13 +7,14 @@ import pickle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from longbench_run.tasks.document_tokens import DocumentTokens
 from longbench_run.tasks.sources import GeneratedDocuments, text_folder
 
 
 @pytest.fixture(scope="module")
 def whole_text(tmp_path_factory):
-    """Return a folder with one awkward text: runs of newlines and blanks, numbers, letters outside English."""
+    """Return a folder with one awkward text: runs of newlines and blanks, numbers, foreign letters."""
     path = tmp_path_factory.mktemp("texts")
     piece = (
         "One  day,\n\n\n\nin 1891 -- caf\u00e9 and \u6f22\u5b57 \U0001f600 said: 'Don't!'\t\t12345.6789   \n"
@@ -69,4 +70,5 @@ def test_pickle_leaves_behind_what_was_read(byte_bpe):
     empty = len(pickle.dumps(tokens))
     found = tokens.first(500, index=0, seed=0, tokenizer=byte_bpe)
     assert len(pickle.dumps(tokens)) == empty
-    assert pickle.loads(pickle.dumps(tokens)).first(500, index=0, seed=0, tokenizer=byte_bpe) == found
+    travelled = pickle.loads(pickle.dumps(tokens))
+    assert travelled.first(500, index=0, seed=0, tokenizer=byte_bpe) == found

@@ -8,6 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from longbench_run.tasks.base import Generated, Scored, TaskError
 from longbench_run.tasks.passkey import (
     _PROBED_KEYS,
@@ -68,7 +69,7 @@ def test_needle_at_an_end_leaves_no_empty_part(boundary):
 
 @pytest.mark.parametrize("file", ["passkey_examples", "passkey_examples_5k", "passkey_examples_10k"])
 def test_prompt_is_the_one_in_the_wild_up_to_known_differences(shared, file):
-    """Self-Extend's files: "memorize it", a newline after each cycle of filler, and no question (its script adds it)."""
+    """Self-Extend's files: "memorize it", a newline after each cycle of filler, no question (its script adds it)."""
     for line in (shared / f"data/passkey/{file}.jsonl").read_text().splitlines():
         row = json.loads(line)
         instruction, *cycles = row["input"].strip().split("\n")

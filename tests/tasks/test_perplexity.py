@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from longbench_run.tasks.base import Generated, NllBucket, Scored, TaskError
 from longbench_run.tasks.documents import GENERATOR_VERSION
 from longbench_run.tasks.perplexity import Perplexity
@@ -156,7 +158,7 @@ def test_shorter_window_begins_the_longer_one_in_whatever_order_they_are_asked_f
     found = {n: samples(upward, context_length=n, count=3, tokenizer=tokenizer) for n in lengths}
     again = {n: samples(downward, context_length=n, count=3, tokenizer=tokenizer) for n in reversed(lengths)}
     assert found == again
-    for shorter, longer in zip(lengths, lengths[1:], strict=False):
+    for shorter, longer in pairwise(lengths):
         for a, b in zip(found[shorter], found[longer], strict=True):
             assert len(a.request.windows[0].token_ids) == shorter
             assert a.request.windows[0].token_ids == b.request.windows[0].token_ids[:shorter]
@@ -256,7 +258,8 @@ def test_task_travels_to_other_processes_without_what_it_read(folder):
         ),
         (
             {"stride": 128},
-            "perplexity: stride must be left out with protocol=plain, got 128. It belongs to protocol=sliding.",
+            "perplexity: stride must be left out with protocol=plain, got 128. It belongs to "
+            "protocol=sliding.",
         ),
         (
             {"tokens": 128},

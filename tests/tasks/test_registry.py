@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+
 from longbench_run.tasks import registry
 from longbench_run.tasks.base import TaskError
 from longbench_run.tasks.passkey import Passkey
@@ -131,7 +132,8 @@ def test_value_of_another_type_is_named(everything, parameters, message):
         ),
         (
             "perplexity:_documents=x",
-            "perplexity: parameter must be written key=value, got '_documents=x'. Write perplexity:key=value.",
+            "perplexity: parameter must be written key=value, got '_documents=x'. Write "
+            "perplexity:key=value.",
         ),
     ],
 )
@@ -152,17 +154,20 @@ def test_what_is_wrong_is_said_in_one_line(text, message):
         (
             "passkey",
             {"depths": 1},
-            "run.yaml: tasks[0]: passkey: depths must be at least 2, got 1. Leave it out for the default, 10.",
+            "run.yaml: tasks[0]: passkey: depths must be at least 2, got 1. Leave it out for the default, "
+            "10.",
         ),
         (
             "perplexity",
             {"tokens": 2.5},
-            "run.yaml: tasks[0]: perplexity: tokens must be a whole number, got 2.5. Write it like 4096 or 4k.",
+            "run.yaml: tasks[0]: perplexity: tokens must be a whole number, got 2.5. Write it like 4096 or "
+            "4k.",
         ),
         (
             "perplexity",
             {"tokens": True},
-            "run.yaml: tasks[0]: perplexity: tokens must be a whole number, got True. Write it like 4096 or 4k.",
+            "run.yaml: tasks[0]: perplexity: tokens must be a whole number, got True. Write it like 4096 or "
+            "4k.",
         ),
         (
             "perplexity",

@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+
 from longbench_run.tasks import sources
 from longbench_run.tasks.base import TaskError
 from longbench_run.tasks.sources import GeneratedDocuments, data_set, text_folder
@@ -78,8 +79,8 @@ def test_folder_with_nothing_readable_is_named(tmp_path):
     with pytest.raises(TaskError) as error:
         text_folder(str(tmp_path))
     assert str(error.value) == (
-        f"perplexity: text must hold at least one .txt file that is not blank, got none in {str(tmp_path)!r}. "
-        "Name a folder with text files in it."
+        f"perplexity: text must hold at least one .txt file that is not blank, got none in "
+        f"{str(tmp_path)!r}. Name a folder with text files in it."
     )
 
 
@@ -241,8 +242,9 @@ def test_hub_data_set_that_cannot_be_had_is_named(hub, name, split, reason):
     with pytest.raises(TaskError) as error:
         data_set(name, field="text", split=split)
     assert str(error.value) == (
-        f"perplexity: dataset must be a .jsonl file or a readable data set of the Hugging Face Hub, got {name!r} "
-        f"(split {split or 'test'!r}): {reason} Check name, subset and split, and the access of your token."
+        f"perplexity: dataset must be a .jsonl file or a readable data set of the Hugging Face Hub, got "
+        f"{name!r} (split {split or 'test'!r}): {reason} Check name, subset and split, and the access of "
+        "your token."
     )
 
 
