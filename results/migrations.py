@@ -16,33 +16,30 @@ HEADER_MIGRATIONS: Mapping[int, Migration] = {}
 """The same for ``run.json``."""
 
 
-def migrated(
-    raw: dict[str, Any], migrations: Mapping[int, Migration], *, where: str, current: int = SCHEMA_VERSION
-) -> dict[str, Any]:
+def migrated(raw: dict[str, Any], migrations: Mapping[int, Migration], *, where: str) -> dict[str, Any]:
     """Return ``raw`` in the current schema.
 
     Args:
         raw: Parsed JSON object with ``schema_version``.
         migrations: `RECORD_MIGRATIONS` or `HEADER_MIGRATIONS`.
         where: File (and line) for the message.
-        current: Schema version that is wanted.
 
     Raises:
-        ResultsError: If the schema is newer than ``current``, or no version at all.
+        ResultsError: If the schema is newer than this program writes, or no version at all.
     """
     version = raw.get("schema_version")
-    if version == current:
+    if version == SCHEMA_VERSION:
         return raw
     if not isinstance(version, int) or version < 1:
         raise ResultsError(
             f"{where}: schema_version must be a whole number from 1, got {version!r}. "
             "The file was not written by longbench-run, or was changed; restore it."
         )
-    if version > current:
+    if version > SCHEMA_VERSION:
         raise ResultsError(
-            f"{where}: schema_version {version} is newer than this program reads ({current}). "
+            f"{where}: schema_version {version} is newer than this program reads ({SCHEMA_VERSION}). "
             "Upgrade longbench-run."
         )
-    for step in range(version, current):
+    for step in range(version, SCHEMA_VERSION):
         raw = {**migrations[step](raw), "schema_version": step + 1}
     return raw

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import ValidationError
 
+from longbench_run.results.durable import copy_file, replace_text, sync_folder, write_bytes
 from longbench_run.results.lines import encoded, first_problem, read_lines
 from longbench_run.results.lock import RunLock
 from longbench_run.results.migrations import HEADER_MIGRATIONS, migrated
@@ -167,7 +167,7 @@ class Store:
             statuses = _resumed(folder / _RECORDS, retry=_FAILED if overwrite == "failed" else frozenset())
             _write_header(folder, header)
             store = cls(folder, header, lock, statuses)
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             lock.release()
             raise _unwritable(folder, error) from None
@@ -210,8 +210,7 @@ class Store:
             raise ValueError("this store is closed")
         data = b"".join(encoded(record) for record in records)
         try:
-            _write(self._file, data)
-            os.fsync(self._file)
+            write_bytes(self._file, data)
         except BaseException as error:
             # Half a line would join the next one: whoever goes on after the exception must find whole lines.
             os.ftruncate(self._file, self._size)
@@ -296,46 +295,17 @@ def _set_aside(folder: Path) -> None:
     aside = folder / f"replaced-{number}"
     aside.mkdir()
     for path in stored:
-        shutil.copy2(path, aside / path.name)
-        _sync_file(aside / path.name)
-    _sync_folder(aside)
-    _sync_folder(folder)
+        copy_file(path, aside / path.name)
+    sync_folder(aside)
+    sync_folder(folder)
     (folder / _RECORDS).unlink(missing_ok=True)
     logger.warning("%s: the former run was moved to %s; delete it when it is not needed.", folder, aside)
 
 
 def _write_header(folder: Path, header: RunHeader) -> None:
-    """Replace ``run.json`` as a whole: a reader finds the old one or the new one."""
     # The standard library escapes what UTF-8 cannot hold, such as a file name in another encoding.
     text = json.dumps(header.model_dump(mode="python"), indent=2, allow_nan=False) + "\n"
-    new = folder / _NEW_HEADER
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / _HEADER)
-    _sync_folder(folder)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    """Write every byte: one call may take fewer."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power cut, not only the files' contents."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    replace_text(folder / _HEADER, text, temporary=folder / _NEW_HEADER)
 
 
 def _unwritable(path: Path, error: OSError) -> ResultsError:

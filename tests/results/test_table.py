@@ -1,0 +1,155 @@
+"""Runs as tables: rows, order, and what stands behind each number."""
+
+import math
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from longbench_run import results
+from longbench_run.results.records import Failure, MethodIdentity, TaskIdentity
+from longbench_run.results.statistics import wilson_interval
+from longbench_run.results.store import Store
+from longbench_run.results.table import COLUMNS, cells, load, summarize
+
+
+def write(folder, header, records):
+    with Store.open(folder, header) as store:
+        store.append(*records)
+    return folder
+
+
+def test_one_row_per_record_with_the_documented_columns(make, tmp_path):
+    run = write(
+        tmp_path / "a",
+        make.header(),
+        [
+            make.record(0, depth=0.5, prompt_tokens=100),
+            make.record(1, status="error", scores={}, failure=Failure(type="RuntimeError", message="no")),
+        ],
+    )
+    frame = load(run)
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["score"].tolist()[0] == 1.0
+    assert math.isnan(frame["score"].tolist()[1])
+    assert frame["metric"].tolist() == ["accuracy", "accuracy"]
+    assert frame["failure"].tolist()[1] == "RuntimeError: no"
+    assert frame["prompt_tokens"].tolist()[0] == 100
+    assert pd.isna(frame["prompt_tokens"].tolist()[1])
+    assert set(frame["run"]) == {str(run)}
+
+
+def test_a_sample_computed_twice_counts_once(make, tmp_path):
+    run = write(
+        tmp_path / "a",
+        make.header(),
+        [make.record(0, status="error", scores={}), make.record(0, scores={"accuracy": 1.0})],
+    )
+    (cell,) = cells(load(run))
+    assert (cell.n, cell.value, cell.error) == (1, 1.0, 0)
+
+
+def test_every_status_is_counted_and_none_is_a_score_of_zero(make, tmp_path):
+    run = write(
+        tmp_path / "a",
+        make.header(),
+        [
+            *(make.record(index, scores={"accuracy": 1.0}) for index in range(12)),
+            make.record(12, status="error", scores={}),
+            make.record(13, status="out_of_memory", scores={}),
+        ],
+    )
+    (row,) = summarize(load(run)).to_dict("records")
+    assert (row["n"], row["value"]) == (12, 1.0)
+    assert (row["ok"], row["error"], row["out_of_memory"], row["not_applicable"]) == (12, 1, 1, 0)
+    assert (row["low"], row["high"]) == wilson_interval(12, 12)
+
+
+def test_a_cell_that_is_not_applicable_has_no_value(make, tmp_path):
+    run = write(tmp_path / "a", make.header(), [make.record(None, status="not_applicable", scores={})])
+    (cell,) = cells(load(run))
+    assert (cell.value, cell.low, cell.n, cell.not_applicable) == (None, None, 0, 1)
+
+
+def test_rows_are_in_the_order_of_the_run_whatever_was_computed_first(make, tmp_path):
+    none = make.cell(method=MethodIdentity(resolved="none", versions={"none": 1}))
+    short = make.cell(context_length=512)
+    records = [
+        make.record(1),
+        make.record(0, cell=short),
+        make.record(0),
+        make.record(0, cell=none, method_label="none"),
+    ]
+    found = cells(load(write(tmp_path / "a", make.header(), records)))
+    assert [(cell.method_label, cell.context_length) for cell in found] == [
+        ("none", 1024),
+        ("pi", 512),
+        ("pi", 1024),
+    ]
+
+
+def test_the_order_of_computing_changes_no_number(make, tmp_path):
+    def records(order):
+        return [
+            make.record(index, scores={"nll": 2 + math.sin(index)}, weight=10.0 + index, document=f"d{index}")
+            for index in order
+        ]
+
+    header = make.header(tasks=())
+    forward = cells(load(write(tmp_path / "a", header, records(range(15)))))
+    backward = cells(load(write(tmp_path / "b", header, records(reversed(range(15))))))
+    assert (forward[0].value, forward[0].low, forward[0].high) == (
+        backward[0].value,
+        backward[0].low,
+        backward[0].high,
+    )
+    assert forward[0].interval == "bootstrap-t"
+
+
+def test_a_mean_over_tokens_is_weighted_by_them(make, tmp_path):
+    run = write(
+        tmp_path / "a",
+        make.header(tasks=()),
+        [make.record(0, scores={"nll": 1.0}, weight=30.0), make.record(1, scores={"nll": 3.0}, weight=10.0)],
+    )
+    (cell,) = cells(load(run))
+    assert cell.value == pytest.approx(1.5)
+
+
+def test_several_metrics_have_a_row_each(make, tmp_path):
+    run = write(tmp_path / "a", make.header(tasks=()), [make.record(0, scores={"f1": 0.5, "exact": 0.0})])
+    assert [(cell.metric, cell.value) for cell in cells(load(run))] == [("exact", 0.0), ("f1", 0.5)]
+
+
+def test_runs_are_never_pooled(make, tmp_path):
+    runs = [write(tmp_path / name, make.header(), [make.record(0)]) for name in ("b", "a")]
+    found = cells(load(*runs))
+    assert [(cell.run, cell.n) for cell in found] == [(str(run), 1) for run in runs]
+
+
+def test_protocols_and_versions_are_never_pooled(make, tmp_path):
+    other = make.cell(task=TaskIdentity(name="passkey", version=2, protocol="passkey-v1", parameters={}))
+    run = write(tmp_path / "a", make.header(), [make.record(0), make.record(0, cell=other)])
+    assert [(cell.task_version, cell.n) for cell in cells(load(run))] == [(1, 1), (2, 1)]
+
+
+def test_an_empty_run_has_no_rows(make, tmp_path):
+    frame = load(write(tmp_path / "a", make.header(), []))
+    assert len(frame) == 0
+    assert list(frame.columns) == list(COLUMNS)
+    assert len(summarize(frame)) == 0
+    assert "value" in summarize(frame).columns
+
+
+def test_the_package_exports_its_names_and_loads_nothing_for_it():
+    code = (
+        "import sys, longbench_run.results as results, longbench_run.results.store;"
+        "heavy = {'pandas', 'scipy', 'matplotlib', 'numpy', 'torch'} & set(sys.modules);"
+        "assert not heavy, heavy;"
+        "assert results.load.__name__ == 'load';"
+        "assert set(results.__all__) == set(dir(results))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=r"module 'longbench_run\.results' has no attribute 'lead'"):
+        _ = results.lead
