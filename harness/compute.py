@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from longbench_run.harness.errors import MethodNotApplicable
+from longbench_run.harness.estimate import group_tokens
 from longbench_run.harness.lengths import short_length
 from longbench_run.harness.models.engine import iterate_group, token_sha256
 from longbench_run.harness.models.load import load_model
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from longbench_run.harness.attention import Applied
-    from longbench_run.harness.matrix import Group, MethodRun, Plan, PlannedCell
+    from longbench_run.harness.matrix import FirstSamples, Group, MethodRun, Plan, PlannedCell
     from longbench_run.harness.models.load import LoadedModel
     from longbench_run.harness.progress import Progress
     from longbench_run.harness.sample_cache import SampleCache
+    from longbench_run.results.records import Record, Status
     from longbench_run.results.store import Store
     from longbench_run.tasks.base import Sample
 
@@ -48,7 +50,13 @@ class Computation:
     store: Store
     samples: SampleCache
     progress: Progress
-    computed: int = field(default=0)
+    first: FirstSamples
+    computed: int = 0
+    _done: dict[str, set[int | None]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note what the store has."""
+        self._done = {cell.cell_id: set(self.store.finished(cell.cell_id)) for cell in self.plan.cells}
 
     def run(self) -> int:
         """Compute everything that is missing; return how many samples were.
@@ -62,7 +70,14 @@ class Computation:
             if cell.not_applicable is not None:
                 self._not_applicable([cell], cell.not_applicable)
         runs = self.plan.method_runs()
-        self.progress.start(sum(group.tokens for run in runs for group in run.groups() if self._lacks(group)))
+        self.progress.start(
+            sum(
+                group_tokens(group, self.first)
+                for run in runs
+                for group in run.groups()
+                if self._lacks(group)
+            )
+        )
         try:
             for _, of_weights in groupby(runs, key=lambda run: id(run.weights)):
                 self._run_weights(list(of_weights))
@@ -112,7 +127,7 @@ class Computation:
         self.progress.stage(stage, sum(len(work.wanted) for work in of_stage))
         for work in of_stage:
             self._run_group(loaded, run, applied, work)
-            self.progress.advance(tokens=work.group.tokens)
+            self.progress.advance(tokens=group_tokens(work.group, self.first))
 
     def _run_group(self, loaded: LoadedModel, run: MethodRun, applied: Applied, work: Work) -> None:
         requests = [sample.request for _, sample in work.members]
@@ -123,8 +138,7 @@ class Computation:
             record = sample_record(
                 cell, sample, result, factor_policy=self.plan.factor_policy, applied_hash=applied.hash
             )
-            self.store.append(record)
-            self.computed += 1
+            self._append(record)
             self.progress.advance(samples=1)
 
     def _work(self, run: MethodRun) -> Iterator[Work]:
@@ -138,7 +152,9 @@ class Computation:
                 if (sample := self.samples.of_cell(cell).get(index)) is not None
             )
             wanted = frozenset(
-                (cell.cell_id, sample.index) for cell, sample in members if self._is_missing(cell, sample.index)
+                (cell.cell_id, sample.index)
+                for cell, sample in members
+                if self._is_missing(cell, sample.index)
             )
             if wanted:
                 yield Work(group=group, members=members, wanted=wanted)
@@ -147,36 +163,43 @@ class Computation:
         return any(self._is_missing(cell, index) for cell, index in group.members)
 
     def _is_missing(self, cell: PlannedCell, index: int) -> bool:
-        finished = self.store.finished(cell.cell_id)
-        return index not in finished and None not in finished
+        done = self._done[cell.cell_id]
+        return index not in done and None not in done
+
+    def _append(self, record: Record) -> None:
+        self.store.append(record)
+        self._done[record.cell_id].add(record.index)
+        self.computed += 1
 
     def _not_applicable(self, cells: Sequence[PlannedCell], reason: str) -> None:
         for cell in cells:
-            if None not in self.store.finished(cell.cell_id):
-                self.store.append(not_applicable_record(cell, reason, factor_policy=self.plan.factor_policy))
+            if None not in self._done[cell.cell_id]:
+                self._append(not_applicable_record(cell, reason, factor_policy=self.plan.factor_policy))
 
     def _all_failed(self, run: MethodRun, error: Exception) -> None:
         """Give every sample of a method that could not be attached its row."""
-        failure, status = failure_of(error), "out_of_memory" if is_out_of_memory(error) else "error"
+        status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
+        failure = failure_of(error)
         for work in self._work(run):
             for cell, sample in work.members:
                 if (cell.cell_id, sample.index) in work.wanted:
-                    self.store.append(
+                    self._append(
                         failed_record(
                             cell,
                             sample,
                             prompt_sha256=token_sha256(sample.request),
-                            status="out_of_memory" if status == "out_of_memory" else "error",
+                            status=status,
                             failure=failure,
                             factor_policy=self.plan.factor_policy,
                         )
                     )
-                    self.computed += 1
 
 
 def _stage(run: MethodRun, work: Work) -> str:
     """Say what is at work: model, method, task and its lengths."""
     cells = [cell for cell, _ in work.members]
     lengths = [cell.context_length for cell in cells]
-    span = short_length(min(lengths)) + (f"-{short_length(max(lengths))}" if min(lengths) < max(lengths) else "")
+    span = short_length(min(lengths)) + (
+        f"-{short_length(max(lengths))}" if min(lengths) < max(lengths) else ""
+    )
     return f"{run.weights.model_label} {cells[0].method_label} {cells[0].identity.task.name} {span}"

@@ -18,14 +18,29 @@ DeviceMap = Literal["auto", "balanced", "sequential"]
 Overwrite = Literal["missing", "failed", "all"]
 Parameter = str | int | float | bool | None
 
-MODEL_KEYS = ("revision", "dtype", "adapter", "quantization", "device_map", "original_context_length", "trust_remote_code")
+MODEL_KEYS = (
+    "revision",
+    "dtype",
+    "adapter",
+    "quantization",
+    "device_map",
+    "original_context_length",
+    "trust_remote_code",
+)
 """Keys that stand for every model at the top, and for one model in its entry."""
 
 
-def broken_rule(rule: str, remedy: str) -> PydanticCustomError:
-    """Return the error of a validator, in two parts of the one-line form."""
+def broken_rule(rule: str, remedy: str, *, got: object = None) -> PydanticCustomError:
+    """Return the error of a validator, in the parts of the one-line form.
+
+    Args:
+        rule: What the value must be.
+        remedy: What to do.
+        got: The part that breaks the rule, where it is not the whole value.
+    """
     # The text travels as values, never as a template: a brace in it must stay a brace.
-    return PydanticCustomError("rule", "{rule}", {"rule": rule, "remedy": remedy})
+    context = {"rule": rule, "remedy": remedy}
+    return PydanticCustomError("rule", "{rule}", context if got is None else {**context, "got": repr(got)})
 
 
 def entries_of(value: object) -> tuple[object, ...]:
@@ -39,7 +54,9 @@ def entries_of(value: object) -> tuple[object, ...]:
         try:
             found.extend(split_list(entry, where="") if isinstance(entry, str) else [entry])
         except ConfigError:
-            raise broken_rule("names separated by commas, none of them empty", "Name at least one.") from None
+            raise broken_rule(
+                "names separated by commas, none of them empty", "Name at least one.", got=entry
+            ) from None
     if not found:
         raise broken_rule("a list of at least one", "Leave it out for the default.")
     return tuple(found)
@@ -58,7 +75,9 @@ def _factor(value: object) -> object:
 def _length(value: object) -> object:
     length = parse_length(value)
     if length is None:
-        raise broken_rule("a number of tokens (4096, 4k) or of original windows (2x)", "Write 4k,8k or 1x,2x.")
+        raise broken_rule(
+            "a number of tokens (4096, 4k) or of original windows (2x)", "Write 4k,8k or 1x,2x."
+        )
     return str(length)
 
 
@@ -90,7 +109,7 @@ class Entry(Section):
 
 
 class ModelEntry(Entry):
-    """One model: ``reference``, a hub id or a folder, and how to load it; None takes the setting at the top."""
+    """One model: ``reference``, a hub id or a folder, and how to load it; None: the setting at the top."""
 
     label: Label | None = None
     """What tables and figures call it; default: its name."""
@@ -122,17 +141,13 @@ class TaskEntry(Entry):
 class RunConfig(Section):
     """A run as asked for; None where the default depends on the model or the task."""
 
-    models: Annotated[tuple[ModelEntry, ...], BeforeValidator(entries_of)] = (
-        ModelEntry(name="reference"),
-    )
+    models: Annotated[tuple[ModelEntry, ...], BeforeValidator(entries_of)] = (ModelEntry(name="reference"),)
     methods: Annotated[tuple[MethodEntry, ...], BeforeValidator(entries_of)] = ()
     tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(entries_of)] = (
         TaskEntry(name="passkey"),
         TaskEntry(name="perplexity"),
     )
-    lengths: Annotated[
-        tuple[Annotated[str, BeforeValidator(_length)], ...], BeforeValidator(entries_of)
-    ] = ()
+    lengths: Annotated[tuple[Annotated[str, BeforeValidator(_length)], ...], BeforeValidator(entries_of)] = ()
     """Default: 4k,8k,16k,32k, and 1x,2x,4x,8x for the bundled model."""
     samples: Positive | None = None
     factor: Annotated[Literal["fixed", "per-length"] | float, BeforeValidator(_factor)] = "fixed"
@@ -166,7 +181,9 @@ class RunConfig(Section):
         filled = []
         for model in self.models:
             settings = {
-                key: getattr(self, key) if key in winning or getattr(model, key) is None else getattr(model, key)
+                key: getattr(self, key)
+                if key in winning or getattr(model, key) is None
+                else getattr(model, key)
                 for key in MODEL_KEYS
             }
             filled.append(model.model_copy(update=settings))

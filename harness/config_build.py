@@ -41,7 +41,7 @@ def load_config(
     """Lay settings over the configuration file and the preset that they name, and validate.
 
     Args:
-        settings: Key -> value as given; ``config`` (a path) and ``preset`` (a name) among them. Wins over both.
+        settings: Key -> value as given, ``config`` (a path) and ``preset`` (a name) among them. Win over both.
         caller: What errors call the settings' place, e.g. ``run()``; None for the command line's flags.
         preset_variable: Preset named by the environment; a flag or the file wins over it.
 
@@ -52,7 +52,11 @@ def load_config(
     path = given.values.get("config")
     file = Layer(source=str(path), values=read_yaml(Path(path)) if path is not None else {})
     layers = [file, given]
-    named = [(layer.values["preset"], layer.where(("preset",)).rstrip(":")) for layer in layers if "preset" in layer.values]
+    named = [
+        (layer.values["preset"], layer.where(("preset",)).rstrip(":"))
+        for layer in layers
+        if "preset" in layer.values
+    ]
     if not named and preset_variable:
         named = [(preset_variable, "LONGBENCH_RUN_PRESET")]
     if named:
@@ -63,7 +67,9 @@ def load_config(
         [
             Layer(
                 source=layer.source,
-                values={k: v for k, v in layer.values.items() if k not in (own if layer is given else {"preset"})},
+                values={
+                    k: v for k, v in layer.values.items() if k not in (own if layer is given else {"preset"})
+                },
                 is_flags=layer.is_flags,
             )
             for layer in layers
@@ -79,7 +85,12 @@ def _validated(layers: Sequence[Layer]) -> LoadedConfig:
         config = RunConfig.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         errors += [_line(details, origin) for details in error.errors(include_url=False)]
-    errors += [line for key in ("methods", "tasks") if key in values for line in _bad_names(key, values[key], origin[key])]
+    errors += [
+        line
+        for key in ("methods", "tasks")
+        if key in values
+        for line in _bad_names(key, values[key], origin[key])
+    ]
     if config is not None:
         errors += _doubled_labels(config, origin)
     if errors or config is None:
@@ -122,7 +133,9 @@ def _doubled_labels(config: RunConfig, origin: Mapping[str, Layer]) -> list[str]
         for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
             where = origin[key].where((key,)).rstrip(":") + ":"
             remedy = "Drop one, or give each its own label in a configuration file."
-            errors.append(f"{where} label must be given once, got {label!r} {labels.count(label)} times. {remedy}")
+            errors.append(
+                f"{where} label must be given once, got {label!r} {labels.count(label)} times. {remedy}"
+            )
     return errors
 
 
@@ -151,7 +164,9 @@ def _line(details: Mapping[str, Any], origin: Mapping[str, Layer]) -> str:
     if kind == "extra_forbidden":
         known = _ENTRIES[str(location[0])].model_fields
         parent = layer.where(location[:-1]).rstrip(":")
-        return str(unknown_name("key", str(location[-1]), known, where=parent, see="`longbench-run run --help`"))
+        return str(
+            unknown_name("key", str(location[-1]), known, where=parent, see="`longbench-run run --help`")
+        )
     where, name = layer.where(location), str(location[-1])
     if kind == "missing":
         return f"{where} must be given, got nothing. Name what the entry is."
@@ -167,5 +182,5 @@ def _line(details: Mapping[str, Any], origin: Mapping[str, Layer]) -> str:
         rule, remedy = _PATTERNS[name]
     else:
         rule = _RULES.get(kind, details["msg"].removeprefix("Input should be "))
-    value = repr(details["input"])
+    value = context.get("got", repr(details["input"]))
     return f"{where} must be {rule}, got {value if len(value) <= 80 else value[:77] + '...'}. {remedy}"

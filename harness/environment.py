@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("longbench-run", "torch", "transformers", "tokenizers", "numpy", "peft", "accelerate", "bitsandbytes", "datasets")
+_PACKAGES = (
+    "longbench-run",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+)
 _CPU_NAME = "model name"
 
 
@@ -24,7 +34,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Return the commit of this program's source, ``-dirty`` where files differ; None for an installed wheel."""
+    """Return the commit of this program's source, ``-dirty`` where files differ; None outside a repository."""
     folder = Path(__file__).resolve().parent
     try:
         inside = _git("ls-files", "--error-unmatch", Path(__file__).name, folder=folder)
@@ -39,7 +49,13 @@ def git_revision() -> str | None:
 
 def _git(*arguments: str, folder: Path) -> str | None:
     run = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     return run.stdout.strip() if run.returncode == 0 else None
 

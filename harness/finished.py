@@ -6,18 +6,17 @@ Without it, knowing that nothing is missing would take the model's configuration
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longbench_run.results.records import ResultsError, sha256_of
+from longbench_run.results.records import sha256_of
 from longbench_run.results.store import read_run
 
 if TYPE_CHECKING:
     from longbench_run.harness.matrix import Choices, Plan
-    from longbench_run.results.store import StoredRun
+    from longbench_run.results.store import Store, StoredRun
 
 _NAME = "plan.json"
 _VERSION = 1
@@ -56,7 +55,7 @@ def write_expected(folder: Path, key: str, expected: Expected) -> None:
     }
     new = folder / f"{_NAME}.tmp"
     new.write_text(json.dumps({"plan_key": key, "cells": cells}) + "\n", encoding="utf-8")
-    os.replace(new, folder / _NAME)
+    new.replace(folder / _NAME)
 
 
 def read_finished(folder: Path, key: str, *, retry_failed: bool) -> tuple[Expected, StoredRun] | None:
@@ -97,21 +96,16 @@ def _expected(raw: Mapping[str, Any]) -> Expected | None:
     )
 
 
-def expected_now(plan: Plan, statuses: Mapping[str, Mapping[int | None, str]]) -> Expected:
+def expected_now(plan: Plan, store: Store) -> Expected:
     """Return what a run holds that computed everything its data had.
 
     Args:
         plan: Its plan.
-        statuses: Cell key -> sample index -> status, as stored.
-
-    Raises:
-        ResultsError: If a cell has no record at all.
+        store: Its store, everything appended.
     """
     cells = {}
     for cell in plan.cells:
-        indices = statuses.get(cell.cell_id, {})
-        if not indices:
-            raise ResultsError(f"{cell.cell_id}: cell must have records, got none. Report this.")
-        wanted = {None} if None in indices else {i for i in indices if i is not None and i < cell.count}
-        cells[cell.cell_id] = frozenset[int | None](wanted)
+        indices = store.finished(cell.cell_id)
+        within = {index for index in indices if index is not None and index < cell.count}
+        cells[cell.cell_id] = frozenset[int | None]({None} if None in indices else within)
     return Expected(cells=cells)

@@ -37,7 +37,11 @@ def parse_length(value: object) -> Length | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    text = format(value, "g" if isinstance(value, float) and not value.is_integer() else ".0f") if isinstance(value, float) else str(value)
+    text = (
+        format(value, "g" if isinstance(value, float) and not value.is_integer() else ".0f")
+        if isinstance(value, float)
+        else str(value)
+    )
     match = _LENGTH.match(text.strip())
     if match is None:
         return None

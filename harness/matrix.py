@@ -24,7 +24,7 @@ DECODING = "greedy"
 _DEFAULT_LENGTHS = (4096, 8192, 16384, 32768)
 _BUNDLED_WINDOWS = (1, 2, 4, 8)
 _BUNDLED_SAMPLES = {"passkey": 20, "perplexity": 10}
-"""What the bundled model's default matrix measures in minutes on two cores; intervals are honest all the same."""
+"""Samples per cell of the bundled model's default matrix: minutes on two cores, with honest intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,16 +132,6 @@ class Group:
     members: tuple[tuple[PlannedCell, int], ...]
     """Cell and sample index, shortest length first; every length has a cell of its own."""
 
-    @property
-    def tokens(self) -> int:
-        """Tokens to compute, roughly: lengths that share a forward pass are counted once."""
-        longest: dict[int, int] = {}
-        for cell, index in self.members:
-            before = longest.get(index, 0)
-            shared = cell.method.prefix_causal
-            longest[index] = max(before, cell.context_length) if shared else before + cell.context_length
-        return sum(longest.values())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRun:
@@ -158,7 +148,9 @@ class MethodRun:
         for cell in self.cells:
             for index in range(cell.count):
                 key = cell.choice.task.group_key(context_length=cell.context_length, index=index)
-                members.setdefault((cell.identity.task.model_dump_json(), cell.seed, key), []).append((cell, index))
+                members.setdefault((cell.identity.task.model_dump_json(), cell.seed, key), []).append(
+                    (cell, index)
+                )
         for (_, _, key), found in members.items():
             found.sort(key=lambda member: (member[0].context_length, member[1]))
             yield Group(key=key, members=tuple(found))
@@ -207,7 +199,7 @@ def choose(loaded: LoadedConfig) -> Choices:
         methods.insert(0, MethodChoice(label="none", method=parse_method("none"), weights=None))
     if not methods:
         raise ConfigError(
-            f"{loaded.where('methods')} must be at least one method where the baseline is left out, got none. "
+            f"{loaded.where('methods')} must be at least one where the baseline is left out, got none. "
             "Name a method, or drop --no-baseline."
         )
     labels = [choice.label for choice in methods]
@@ -233,7 +225,9 @@ def choose(loaded: LoadedConfig) -> Choices:
 
 def _method_choice(entry: MethodEntry, where: str) -> MethodChoice:
     return MethodChoice(
-        label=entry.label or entry.name.strip(), method=parse_method(entry.name, where=where), weights=entry.weights
+        label=entry.label or entry.name.strip(),
+        method=parse_method(entry.name, where=where),
+        weights=entry.weights,
     )
 
 
@@ -258,7 +252,9 @@ def lengths_for(asked: Sequence[Length], *, model: str, original_context_length:
         original_context_length: Its window of pretraining, L, in tokens.
     """
     if not asked:
-        default = [n * original_context_length for n in _BUNDLED_WINDOWS] if model == BUNDLED else _DEFAULT_LENGTHS
+        default = (
+            [n * original_context_length for n in _BUNDLED_WINDOWS] if model == BUNDLED else _DEFAULT_LENGTHS
+        )
         return tuple(default)
     return tuple(sorted({length.tokens(original_context_length) for length in asked}))
 
@@ -294,8 +290,6 @@ def plan_run(loaded: LoadedConfig, choices: Choices, weights: Sequence[Weights])
                 continue
             try:
                 cells += _cells_of(config, choice, choices.tasks, by_weights[choice.weights], lengths)
-            except MethodNotApplicable:
-                raise
             except LongbenchError as error:
                 errors.append(f"{loaded.where('methods')} {error}")
     if not errors:
@@ -395,25 +389,38 @@ def _same_cells(loaded: LoadedConfig, cells: Sequence[PlannedCell]) -> list[str]
             )
             pairs = {**pairs, (key, one, two): None}
     return [
-        f"{loaded.where(key)} {key} must differ, got {one!r} and {two!r}, which are the same once resolved. Drop one."
+        f"{loaded.where(key)} {key} must differ, got {one!r} and {two!r}, which are the same once resolved. "
+        "Drop one."
         for key, one, two in pairs
     ]
 
 
-def first_samples(plan: Plan) -> dict[tuple[str, str, int, int], Sample | None]:
+FirstSamples = Mapping[tuple[str, str, int, int], "Sample"]
+"""First sample by `PlannedCell.sample_source`."""
+
+
+def first_samples(plan: Plan) -> FirstSamples:
     """Return the first sample of every task, length, seed and tokenizer: what data cannot fill fails here.
 
     Raises:
         TaskError: If a task cannot make samples of a length.
+        ConfigError: If the data has none.
     """
-    found: dict[tuple[str, str, int, int], Sample | None] = {}
+    found: dict[tuple[str, str, int, int], Sample] = {}
     for cell in plan.cells:
-        if cell.sample_source not in found:
-            samples = cell.choice.task.samples(
-                context_length=cell.context_length,
-                count=cell.count,
-                seed=cell.seed,
-                tokenizer=cell.weights.inspected.tokenizer,
+        if cell.sample_source in found:
+            continue
+        samples = cell.choice.task.samples(
+            context_length=cell.context_length,
+            count=cell.count,
+            seed=cell.seed,
+            tokenizer=cell.weights.inspected.tokenizer,
+        )
+        first = next(iter(samples), None)
+        if first is None:
+            raise ConfigError(
+                f"{cell.identity.task.name}: data must have a sample at context length "
+                f"{cell.context_length}, got none. Ask for another length."
             )
-            found[cell.sample_source] = next(iter(samples), None)
+        found[cell.sample_source] = first
     return found

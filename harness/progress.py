@@ -83,6 +83,13 @@ class Bars:
 
         # None: tqdm draws on a terminal only, so that pipes and CI logs stay clean.
         return tqdm(
-            desc=text, total=total, unit=unit, unit_scale=unit == "tok", position=position, leave=False,
-            file=self._stream, disable=None, dynamic_ncols=True,
+            desc=text,
+            total=total,
+            unit=unit,
+            unit_scale=unit == "tok",
+            position=position,
+            leave=False,
+            file=self._stream,
+            disable=None,
+            dynamic_ncols=True,
         )

@@ -41,7 +41,11 @@ def sample_record(
     if output is None:
         return base.model_copy(update={"status": result.status, "failure": result.failure})
     update: dict[str, object] = (
-        {"prediction": output.text, "prediction_ids": output.token_ids, "generated_tokens": len(output.token_ids)}
+        {
+            "prediction": output.text,
+            "prediction_ids": output.token_ids,
+            "generated_tokens": len(output.token_ids),
+        }
         if isinstance(output, Generated)
         else {"scored_tokens": sum(len(nll) for nll in output.nll)}
     )
@@ -58,14 +62,21 @@ def sample_record(
             "scores": dict(score.scores),
             "weight": score.weight,
             "nll_buckets": tuple(
-                Bucket(start=b.start, stop=b.stop, nll_sum=b.nll_sum, tokens=b.tokens) for b in score.nll_buckets
+                Bucket(start=b.start, stop=b.stop, nll_sum=b.nll_sum, tokens=b.tokens)
+                for b in score.nll_buckets
             ),
         },
     )
 
 
 def failed_record(
-    cell: PlannedCell, sample: Sample, *, prompt_sha256: str, status: Status, failure: Failure, factor_policy: str
+    cell: PlannedCell,
+    sample: Sample,
+    *,
+    prompt_sha256: str,
+    status: Status,
+    failure: Failure,
+    factor_policy: str,
 ) -> Record:
     """Return the record of a sample that never reached the engine."""
     base = _base(cell, sample, factor_policy=factor_policy, prompt_sha256=prompt_sha256)

@@ -72,7 +72,7 @@ def run_key(config: RunConfig, choices: Choices, weights: Sequence[AskedWeights]
 
 
 def output_folder(config: RunConfig, weights: Sequence[AskedWeights], key: str) -> Path:
-    """Return where a run is written: ``--output``, or a folder below ``runs`` named after its models and key."""
+    """Return where a run is written: ``--output``, or a folder in ``runs`` named after its models and key."""
     return Path(config.output) if config.output is not None else Path("runs", f"{_stem(weights)}-{key[:8]}")
 
 

@@ -33,7 +33,9 @@ def task_of(
     written = dict(term.parameters)
     doubled = sorted(set(written) & set(parameters))
     if doubled:
-        raise ConfigError(f"{where}: {term.name} must name each parameter once, got {doubled[0]!r} twice. Keep one.")
+        raise ConfigError(
+            f"{where}: {term.name} must name each parameter once, got {doubled[0]!r} twice. Keep one."
+        )
     merged: dict[str, Parameter] = {**written, **parameters}
     if protocol is not None and "protocol" not in merged and protocol in protocols_of(term.name):
         merged["protocol"] = protocol

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where ``no`` is a boolean, ``1e6`` a text and ``12:30`` a number; this is 1.2's core schema."""
+    """YAML 1.2's core schema; PyYAML follows 1.1: ``no`` is a boolean there, ``1e6`` text, ``12:30`` a number."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - the name is PyYAML's
+    # An own, empty table: what is added below must not change PyYAML's.
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping; a key that stands twice is an error, where PyYAML keeps the last."""
@@ -45,7 +46,8 @@ _CORE_SCHEMA = (
     ("tag:yaml.org,2002:int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z", list("-+0123456789")),
     (
         "tag:yaml.org,2002:float",
-        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z",
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z",
         list("-+.0123456789"),
     ),
 )
@@ -67,18 +69,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(f"--config: must be a readable YAML file, got {str(path)!r} ({reason}). Check the path.") from error
+        raise ConfigError(
+            f"--config: must be a readable YAML file, got {str(path)!r} ({reason}). Check the path."
+        ) from error
     try:
         # Safe: the loader derives from SafeLoader and adds scalars only.
         data = yaml.load(text, Loader=_CoreLoader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise ConfigError(f"{path} line {line}: must be YAML without doubled keys, got: {error.problem}. Mend the line.") from error
+        raise ConfigError(
+            f"{path} line {line}: must be YAML without doubled keys, got: {error.problem}. Mend the line."
+        ) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: must be YAML, got: {' '.join(str(error).split())}. Mend the file.") from error
+        raise ConfigError(
+            f"{path}: must be YAML, got: {' '.join(str(error).split())}. Mend the file."
+        ) from error
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must be a mapping of keys to values, got a {type(data).__name__}. Write key: value.")
+        raise ConfigError(
+            f"{path}: must be a mapping of keys to values, got a {type(data).__name__}. Write key: value."
+        )
     return {str(key): value for key, value in data.items()}

@@ -1,0 +1,81 @@
+"""What `longbench-run list` prints; loads no model library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from textwrap import fill
+
+from longbench_run.harness.grammar import format_value
+from longbench_run.harness.methods import component_classes
+from longbench_run.tasks.registry import list_tasks, load_task
+
+_WIDTH = 110
+
+
+def listing(kind: str, *, verbose: bool) -> str:
+    """Return the listing of a kind of name.
+
+    Args:
+        kind: ``methods``, ``tasks``, ``protocols`` or ``models``.
+        verbose: Whether with sources and parameters.
+    """
+    entries = {"methods": _methods, "tasks": _tasks, "protocols": _protocols, "models": _models}[kind](
+        verbose
+    )
+    return "\n".join(_aligned(list(entries))) + "\n"
+
+
+Entry = tuple[str, str, Sequence[str]]
+"""Name, one line about it, and further lines."""
+
+
+def _methods(verbose: bool) -> Iterator[Entry]:
+    for component in component_classes():
+        parameters = [
+            field.name if field.default is None else f"{field.name}={format_value(field.default)}"
+            for field in fields(component)
+        ]
+        more = [f"source: {component.source}", f"parameters: {', '.join(parameters)}"] if verbose else []
+        yield component.name, component.summary, more
+
+
+def _tasks(verbose: bool) -> Iterator[Entry]:
+    for name in list_tasks():
+        info = load_task(name).info
+        more = []
+        if verbose:
+            metrics = [
+                f"{m.name} ({'higher' if m.higher_is_better else 'lower'} is better)" for m in info.metrics
+            ]
+            more = [
+                f"version {info.version}; metrics: {', '.join(metrics)}",
+                f"{info.default_count} samples by default",
+                f"source: {info.source}",
+                f"licence: {info.licence}",
+                *(f"{key}: {text}" for key, text in info.parameters.items()),
+            ]
+        yield info.name, info.summary, more
+
+
+def _protocols(verbose: bool) -> Iterator[Entry]:
+    for name in list_tasks():
+        info = load_task(name).info
+        more = (
+            [f"protocol: {info.parameters['protocol']}"] if verbose and "protocol" in info.parameters else []
+        )
+        yield info.name, ", ".join(info.protocols), more
+
+
+def _models(verbose: bool) -> Iterator[Entry]:
+    more = ["any causal language model with RoPE: a hub id such as meta-llama/Llama-2-7b-hf, or a folder"]
+    yield "reference", "the model that the package carries, the default", more if verbose else []
+
+
+def _aligned(entries: Sequence[Entry]) -> Iterator[str]:
+    width = max(len(name) for name, _, _ in entries)
+    indent = " " * (width + 2)
+    for name, summary, more in entries:
+        yield f"{name.ljust(width)}  {summary}"
+        for line in more:
+            yield fill(line, width=_WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
