@@ -25,7 +25,7 @@ USED_BY_OTHERS: dict[str, str] = {
 }
 
 # Distributions whose version another one fixes: who imports both declares only the other.
-PART_OF = {"pydantic-core": "pydantic"}
+PART_OF = {"pydantic-core": "pydantic", "tokenizers": "transformers"}
 
 
 def files_of(folder: Path) -> list[Path]:
