@@ -253,10 +253,10 @@ def _hub_rows(name: str, *, field: str, subset: str | None, split: str, revision
         rows: Any = datasets.load_dataset(name, subset, split=split, revision=revision)
     # Missing, gated and offline are OSErrors, an unknown subset or split is a ValueError.
     except (OSError, ValueError) as error:
-        first_line = str(error).strip().partition("\n")[0]
+        first_line = str(error).strip().partition("\n")[0].rstrip(".")
         raise TaskError(
             f"perplexity: dataset must be a .jsonl file or a readable data set of the Hugging Face Hub, got "
-            f"{name!r} (split {split!r}): {first_line} Check name, subset and split, and the access of your "
+            f"{name!r} (split {split!r}): {first_line}. Check name, subset and split, and the access of your "
             "token."
         ) from error
     if field in rows.column_names:

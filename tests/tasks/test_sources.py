@@ -208,7 +208,7 @@ def hub(monkeypatch):
         if split == "validation":
             raise ValueError("Unknown split \"validation\". Should be one of ['test'].\nmore")
         if name == "org/gated":
-            raise ConnectionError("Couldn't reach 'org/gated' on the Hub.")
+            raise ConnectionError("Couldn't reach 'org/gated' on the Hub (OfflineModeIsEnabled)")
         return HubRows([{"text": "one", "ids": [1]}, {"text": "two", "ids": [2]}])
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
@@ -235,7 +235,7 @@ def test_hub_data_set_without_the_field_lists_those_it_has(hub):
     ("name", "split", "reason"),
     [
         ("org/books", "validation", "Unknown split \"validation\". Should be one of ['test']."),
-        ("org/gated", None, "Couldn't reach 'org/gated' on the Hub."),
+        ("org/gated", None, "Couldn't reach 'org/gated' on the Hub (OfflineModeIsEnabled)."),
     ],
 )
 def test_hub_data_set_that_cannot_be_had_is_named(hub, name, split, reason):
