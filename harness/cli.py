@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 USER_ERROR, CELLS_FAILED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
 PRESET_VARIABLE = "LONGBENCH_RUN_PRESET"
@@ -43,7 +43,7 @@ examples:
 """
 _SHOW_EXAMPLES = """\
 examples:
-  longbench-run show runs/paper --method yarn --task passkey --lengths 8k
+  longbench-run show runs/paper --method yarn --task passkey --context-length 8k
   longbench-run show runs/paper --status error --limit 3
 """
 _DESCRIPTION = "Measure long-context extension methods of RoPE language models."
@@ -61,9 +61,14 @@ class CommandLineError(Exception):
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
-    def __init__(self, *arguments: object, **options: object) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*arguments, allow_abbrev=False, **options)  # type: ignore[arg-type]
+    def __init__(self, *, prog: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing and exiting: `main` does both."""
@@ -83,7 +88,7 @@ def _unknown(kind: str, name: str, known: Sequence[str], see: str) -> str:
     return f'Unknown {kind} "{name}".{hint} {see}'
 
 
-def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def build_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """Return the parser of the whole command line, and that of each subcommand."""
     parser = _Parser(
         prog="longbench-run",
@@ -209,7 +214,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
         ("--model", "MODEL", "label of a model"),
         ("--method", "METHOD", "label of a method"),
         ("--task", "TASK", "name of a task"),
-        ("--lengths", "LENGTH", "a context length: 4096 or 4k"),
+        ("--context-length", "TOKENS", "a context length: 4096 or 4k"),
         ("--status", "STATUS", "ok, error, out_of_memory or not_applicable"),
         ("--limit", "N", "most samples printed (default: 10)"),
     ):

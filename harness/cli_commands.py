@@ -161,11 +161,12 @@ def show(found: argparse.Namespace) -> int:
             f"--status: must be one of {', '.join(get_args(Status))}, got {status!r}. Choose one of them."
         )
     length = None
-    if found.lengths is not None:
-        parsed = parse_length(found.lengths)
+    if found.context_length is not None:
+        parsed = parse_length(found.context_length)
         if parsed is None or parsed.in_windows:
             raise ConfigError(
-                f"--lengths: must be one number of tokens, got {found.lengths!r}. Write 4096 or 4k."
+                f"--context-length: must be a number of tokens, got {found.context_length!r}. "
+                "Write 4096 or 4k."
             )
         length = round(parsed.number)
     sys.stdout.write(

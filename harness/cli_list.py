@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from textwrap import fill
 
 from longbench_run.harness.grammar import format_value
@@ -33,7 +33,7 @@ Entry = tuple[str, str, Sequence[str]]
 def _methods(verbose: bool) -> Iterator[Entry]:
     for component in component_classes():
         parameters = [
-            field.name if field.default is None else f"{field.name}={format_value(field.default)}"
+            field.name if field.default in (None, MISSING) else f"{field.name}={format_value(field.default)}"
             for field in fields(component)
         ]
         more = [f"source: {component.source}", f"parameters: {', '.join(parameters)}"] if verbose else []

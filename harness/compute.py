@@ -107,6 +107,7 @@ class Computation:
                         context_length=run.target_length,
                     )
                 )
+                _check_applied(applied, run)
             except MethodNotApplicable as error:
                 self._not_applicable(run.cells, str(error))
                 return
@@ -193,6 +194,18 @@ class Computation:
                             factor_policy=self.plan.factor_policy,
                         )
                     )
+
+
+def _check_applied(applied: Applied, run: MethodRun) -> None:
+    """Refuse to record under a name what is not computed under it.
+
+    Raises:
+        RuntimeError: If the loaded model resolves a method differently than its configuration did.
+    """
+    if applied.method != run.method:
+        raise RuntimeError(
+            f"the plan resolved {run.method.canonical}, the model got {applied.method.canonical}"
+        )
 
 
 def _stage(run: MethodRun, work: Work) -> str:

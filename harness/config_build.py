@@ -41,7 +41,7 @@ def load_config(
     """Lay settings over the configuration file and the preset that they name, and validate.
 
     Args:
-        settings: Key -> value as given, ``config`` (a path) and ``preset`` (a name) among them. Win over both.
+        settings: Key -> value as given, ``config`` (a path) and ``preset`` (a name) among them.
         caller: What errors call the settings' place, e.g. ``run()``; None for the command line's flags.
         preset_variable: Preset named by the environment; a flag or the file wins over it.
 

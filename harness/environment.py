@@ -34,7 +34,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Return the commit of this program's source, ``-dirty`` where files differ; None outside a repository."""
+    """Return the commit of this program's source, ``-dirty`` where files differ; None where there is none."""
     folder = Path(__file__).resolve().parent
     try:
         inside = _git("ls-files", "--error-unmatch", Path(__file__).name, folder=folder)

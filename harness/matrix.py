@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from longbench_run.harness.config import MethodEntry, RunConfig
 from longbench_run.harness.config_build import LoadedConfig
@@ -17,7 +17,7 @@ from longbench_run.results.records import CellIdentity, MethodIdentity, TaskIden
 
 if TYPE_CHECKING:
     from longbench_run.harness.models.facts import InspectedModel
-    from longbench_run.tasks.base import Sample, Task
+    from longbench_run.tasks.base import Sample, Task, Tokenizer
 
 BUNDLED = "reference"
 DECODING = "greedy"
@@ -83,6 +83,12 @@ class Weights:
     method_weights: str | None
     original_context_length: int
     """Window of the model itself, L, in tokens."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, as tasks see it."""
+        # The library annotates what `decode` gives for batches too.
+        return cast("Tokenizer", self.inspected.tokenizer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +310,7 @@ def _short_lengths(
 ) -> list[str]:
     errors = []
     for choice in choices.tasks:
-        minimum = choice.task.minimum_length(weights.inspected.tokenizer)
+        minimum = choice.task.minimum_length(weights.tokenizer)
         errors += [
             f"{loaded.where('lengths')} context length must be at least {minimum} for {choice.identity.name} "
             f"with model {weights.model_label}, got {length}. Ask for longer ones."
@@ -414,7 +420,7 @@ def first_samples(plan: Plan) -> FirstSamples:
             context_length=cell.context_length,
             count=cell.count,
             seed=cell.seed,
-            tokenizer=cell.weights.inspected.tokenizer,
+            tokenizer=cell.weights.tokenizer,
         )
         first = next(iter(samples), None)
         if first is None:

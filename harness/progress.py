@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -51,8 +51,8 @@ class Bars:
     def __init__(self, stream: TextIO | None = None) -> None:
         """Draw on ``stream``, default stderr; quiet where it is no terminal."""
         self._stream = stream if stream is not None else sys.stderr
-        self._run: tqdm[None] | None = None
-        self._stage: tqdm[None] | None = None
+        self._run: tqdm[NoReturn] | None = None
+        self._stage: tqdm[NoReturn] | None = None
 
     def start(self, tokens: int) -> None:
         """Draw the line of the whole run."""
@@ -78,7 +78,7 @@ class Bars:
                 bar.close()
         self._run = self._stage = None
 
-    def _bar(self, text: str, total: int, unit: str, *, position: int) -> tqdm[None]:
+    def _bar(self, text: str, total: int, unit: str, *, position: int) -> tqdm[NoReturn]:
         from tqdm import tqdm
 
         # None: tqdm draws on a terminal only, so that pipes and CI logs stay clean.

@@ -41,13 +41,15 @@ def run_key(config: RunConfig, choices: Choices, weights: Sequence[AskedWeights]
         choices: Its methods and tasks.
         weights: Everything that it loads.
     """
+    # By number: a folder's place on this machine is nothing that a run depends on.
+    variants = list(dict.fromkeys(entry.method_weights for entry in weights))
     return sha256_of(
         {
             "run_key_version": RUN_KEY_VERSION,
             "weights": [
                 {
                     "model": entry.model_label,
-                    "of_method": entry.method_weights,
+                    "of_method": variants.index(entry.method_weights),
                     "identity": entry.identity.model_dump(mode="json"),
                     "dtype": entry.dtype,
                     "original_context_length": entry.original_context_length,
@@ -59,7 +61,7 @@ def run_key(config: RunConfig, choices: Choices, weights: Sequence[AskedWeights]
                     "label": choice.label,
                     "method": choice.method.canonical,
                     "versions": choice.method.versions,
-                    "weights": choice.weights,
+                    "weights": variants.index(choice.weights),
                 }
                 for choice in choices.methods
             ],

@@ -64,7 +64,9 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, folder: Path, computed: int) -> None:
         """Keep where the run is and how many samples were computed before it stopped."""
-        super().__init__(f"{folder}: stopped after {computed} samples")
+        super().__init__(
+            f"Interrupted after {computed} samples: they are in {folder}, and the same command goes on there."
+        )
         self.folder = folder
         self.computed = computed
 

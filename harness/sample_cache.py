@@ -47,7 +47,7 @@ class SampleCache:
                 context_length=cell.context_length,
                 count=cell.count,
                 seed=cell.seed,
-                tokenizer=cell.weights.inspected.tokenizer,
+                tokenizer=cell.weights.tokenizer,
             )
         }
         self._kept[key] = samples, sum(request_tokens(sample.request) for sample in samples.values())

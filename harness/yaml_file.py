@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """YAML 1.2's core schema; PyYAML follows 1.1: ``no`` is a boolean there, ``1e6`` text, ``12:30`` a number."""
+    """YAML 1.2's core schema; PyYAML follows 1.1: ``no`` is false there, ``1e6`` text."""
 
     # An own, empty table: what is added below must not change PyYAML's.
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping; a key that stands twice is an error, where PyYAML keeps the last."""
