@@ -7,9 +7,17 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from longbench_run.reports.figures import alt_text, robustness_figure, save_figure
+from longbench_run.reports.curves import alt_text, robustness_figure
+from longbench_run.reports.figures import save_figure
 from longbench_run.reports.panels import NO_INTERVAL, Panel, grouped, panels
-from longbench_run.reports.text import length_label, markdown_code, markdown_text, multiple_label, shortened
+from longbench_run.reports.text import (
+    length_label,
+    markdown_code,
+    markdown_text,
+    multiple_label,
+    shortened,
+    visible,
+)
 from longbench_run.results.records import ResultsError, RunHeader
 
 _FIGURES = "figures"
@@ -162,7 +170,7 @@ def _methods(shown: Iterable[Panel]) -> Iterator[str]:
 def _provenance(header: RunHeader) -> Iterator[str]:
     yield "### How it was made"
     yield ""
-    yield _fenced(shlex.join(header.command))
+    yield _fenced(visible(shlex.join(header.command)))
     yield ""
     if header.git_revision:
         yield f"Revision {markdown_code(header.git_revision)}."

@@ -84,7 +84,8 @@ def multiple_label(tokens: int, original_context_length: int) -> str:
         >>> multiple_label(4096, 512), multiple_label(700, 512)
         ('8x', '1.37x')
     """
-    return f"{tokens / original_context_length:.3g}x"
+    multiple = tokens / original_context_length
+    return f"{multiple:.3g}x" if multiple < 100 else f"{multiple:.0f}x"
 
 
 def score_text(value: float, *, digits: int = 2) -> str:

@@ -18,10 +18,10 @@ CONFIDENCE = 0.95
 SMALLEST_COUNT = 10
 """Fewer samples or clusters get no interval: an asymptotic one would promise more than they know."""
 
-_RESAMPLES = 1999
+_RESAMPLES = 4999
 _SEED = 0
-_LARGEST_BLOCK = 4_000_000
-"""Numbers held at once while resampling: 32 MB."""
+_LARGEST_BLOCK = 1_000_000
+"""Numbers per array held at once while resampling: 8 MB."""
 
 IntervalKind = Literal["wilson", "bootstrap-t", "student-t", "bca"]
 Vector = NDArray[np.float64]
@@ -180,7 +180,10 @@ def studentised_interval(
     block = max(1, _LARGEST_BLOCK // k)
     scores = []
     for start in range(0, _RESAMPLES, block):
-        counts = generator.multinomial(k, np.full(k, 1 / k), size=min(block, _RESAMPLES - start))
+        size = min(block, _RESAMPLES - start)
+        # Counted draws, not `Generator.multinomial`: the same distribution, in a tenth of the time.
+        draws = generator.integers(0, k, size=(size, k)) + k * np.arange(size)[:, np.newaxis]
+        counts = np.bincount(draws.ravel(), minlength=size * k).reshape(size, k)
         e, b, ee, eb, bb = (counts @ moments).T
         shift = e / b
         squares = np.maximum(ee - 2 * shift * eb + shift**2 * bb, 0.0)

@@ -48,9 +48,18 @@ def read_run(folder: Path | str) -> StoredRun:
     folder = Path(folder)
     header = read_header(folder)
     records = {
-        (line.record.cell_id, line.record.index): line.record for line in read_lines(folder / _RECORDS)
+        (line.record.cell_id, line.record.index): line.record for line in read_lines(records_path(folder))
     }
     return StoredRun(header, tuple(records.values()))
+
+
+def records_path(folder: Path | str) -> Path:
+    """Return the file of a run's records.
+
+    Args:
+        folder: A run folder.
+    """
+    return Path(folder) / _RECORDS
 
 
 def read_header(folder: Path | str) -> RunHeader:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longbench_run.results.records import Record, RunHeader, Status
+from longbench_run.results.lines import read_lines
+from longbench_run.results.records import MetricInfo, Record, Status
 from longbench_run.results.statistics import Estimate, IntervalKind, estimate
-from longbench_run.results.store import read_run
+from longbench_run.results.store import read_header, records_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,16 +134,25 @@ def load(*runs: Path | str) -> pd.DataFrame:
 
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     orders: dict[str, dict[str, None]] = {"run": {}, "model_label": {}, "method_label": {}, "task": {}}
+    numbers: list[int] = []
+    last: dict[tuple[str, str, int | None], int] = {}
     for run in runs:
-        header, records = read_run(run)
+        header = read_header(run)
         orders["run"].setdefault(str(run))
         orders["model_label"].update(dict.fromkeys(model.label for model in header.models))
         orders["method_label"].update(dict.fromkeys(header.methods))
         orders["task"].update(dict.fromkeys(task.name for task in header.tasks))
-        for row in _rows(str(run), header, records):
-            for name, value in row.items():
-                columns[name].append(value)
+        metrics = {task.name: {metric.name: metric for metric in task.metrics} for task in header.tasks}
+        for number, (record, _) in enumerate(read_lines(records_path(run))):
+            last[str(run), record.cell_id, record.index] = number
+            for row in _rows(str(run), record, metrics.get(record.cell.task.name, {})):
+                numbers.append(number)
+                for name, value in row.items():
+                    columns[name].append(value)
     frame = pd.DataFrame(columns)
+    keys = zip(columns["run"], columns["cell_id"], columns["index"], strict=True)
+    is_last = [last[key] == number for key, number in zip(keys, numbers, strict=True)]
+    frame = frame[pd.Series(is_last, dtype=bool)].reset_index(drop=True)
     for name in _WHOLE_NUMBERS:
         frame[name] = frame[name].astype("Int64")
     for name in ("score", "weight", "depth", "minimum", "maximum", "seconds_prefill", "seconds_decode"):
@@ -236,23 +246,20 @@ def _is_missing(value: object) -> bool:
     return value is None or value != value  # noqa: PLR0124 (NaN is what differs from itself)
 
 
-def _rows(run: str, header: RunHeader, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
-    """Yield one row per record and metric: those that the run declares, and any other of the record."""
-    declared = {task.name: {metric.name: metric for metric in task.metrics} for task in header.tasks}
-    for record in records:
-        shared = _shared(run, record)
-        of_task = declared.get(record.cell.task.name, {})
-        for metric in dict.fromkeys((*of_task, *record.scores)) or ("",):
-            info = of_task.get(metric)
-            yield {
-                **shared,
-                "metric": metric,
-                "score": record.scores.get(metric),
-                "higher_is_better": info.higher_is_better if info else None,
-                "is_binary": info.is_binary if info else None,
-                "minimum": info.minimum if info else None,
-                "maximum": info.maximum if info else None,
-            }
+def _rows(run: str, record: Record, declared: Mapping[str, MetricInfo]) -> Iterator[dict[str, Any]]:
+    """Yield one row per metric of a record: those that the run declares, and any other that it has."""
+    shared = _shared(run, record)
+    for metric in dict.fromkeys((*declared, *record.scores)) or ("",):
+        info = declared.get(metric)
+        yield {
+            **shared,
+            "metric": metric,
+            "score": record.scores.get(metric),
+            "higher_is_better": info.higher_is_better if info else None,
+            "is_binary": info.is_binary if info else None,
+            "minimum": info.minimum if info else None,
+            "maximum": info.maximum if info else None,
+        }
 
 
 def _shared(run: str, record: Record) -> dict[str, Any]:

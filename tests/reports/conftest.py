@@ -113,8 +113,10 @@ def make_header(**changes):
     return RunHeader(**{**values, **changes})
 
 
-def passkey_record(*, method, length, index, right, prediction=None, model="bundled", **changes):
-    cell = make_cell(task=PASSKEY, method=method, length=length, model=model)
+def passkey_record(
+    *, method, length, index, right, prediction=None, model="bundled", resolved=None, **changes
+):
+    cell = make_cell(task=PASSKEY, method=method, length=length, model=model, resolved=resolved)
     values = {
         "cell_id": cell.cell_id(),
         "cell": cell,
@@ -132,7 +134,7 @@ def passkey_record(*, method, length, index, right, prediction=None, model="bund
     return Record(**{**values, **changes})
 
 
-def failed_record(*, method, length, index, status="error", message="CUDA error"):
+def failed_record(*, method, length, index, status="error", message="CUDA error", model="bundled"):
     kind = {
         "error": "RuntimeError",
         "out_of_memory": "OutOfMemoryError",
@@ -145,7 +147,7 @@ def failed_record(*, method, length, index, status="error", message="CUDA error"
         right=False,
         status=status,
         scores={},
-        prediction=None,
+        model=model,
         failure=Failure(type=kind[status], message=message),
     ).model_copy(update={"prediction": None, "target": None})
 

@@ -104,7 +104,7 @@ def test_the_studentised_interval_is_its_definition_on_every_resample():
     q_low, q_high = np.quantile(scores, [0.025, 0.975])
     error = standard_error(a, b)
     assert kind == "bootstrap-t"
-    # Two bootstraps of 1,999 and 20,000 resamples differ by their Monte Carlo error only.
+    # Two bootstraps of 4,999 and 20,000 resamples differ by their Monte Carlo error only.
     assert low == pytest.approx(ratio - q_high * error, abs=0.15 * error)
     assert high == pytest.approx(ratio - q_low * error, abs=0.25 * error)
 

@@ -46,7 +46,9 @@ def test_a_sample_computed_twice_counts_once(make, tmp_path):
         make.header(),
         [make.record(0, status="error", scores={}), make.record(0, scores={"accuracy": 1.0})],
     )
-    (cell,) = cells(load(run))
+    frame = load(run)
+    assert frame.index.tolist() == [0]
+    (cell,) = cells(frame)
     assert (cell.n, cell.value, cell.error) == (1, 1.0, 0)
 
 
