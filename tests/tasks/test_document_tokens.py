@@ -56,12 +56,17 @@ def test_text_is_encoded_once_for_all_shorter_lengths(byte_bpe):
     assert byte_bpe.encoded_characters > before
 
 
-def test_another_tokenizer_or_seed_gets_its_own_tokens(byte_bpe, byte_bpe_with_bos, whole_text):
+def test_another_seed_gets_its_own_tokens(byte_bpe):
     tokens = DocumentTokens(GeneratedDocuments())
     first = tokens.first(50, index=0, seed=0, tokenizer=byte_bpe)
     assert tokens.first(50, index=0, seed=1, tokenizer=byte_bpe) != first
+
+
+def test_another_tokenizer_gets_its_own_tokens(byte_bpe, byte_bpe_with_bos):
+    tokens = DocumentTokens(GeneratedDocuments())
+    first = tokens.first(50, index=0, seed=0, tokenizer=byte_bpe)
     before = byte_bpe_with_bos.encoded_characters
-    assert tokens.first(50, index=0, seed=0, tokenizer=byte_bpe_with_bos) == first
+    assert tokens.first(50, index=0, seed=0, tokenizer=byte_bpe_with_bos) == first  # the same rules
     assert byte_bpe_with_bos.encoded_characters > before
 
 

@@ -25,15 +25,16 @@ CYCLE = " ".join(FILLER)
 
 
 class Letters:
-    """One token per character; keys that `is_long` picks are spelled with 40 tokens more."""
+    """One token per character; keys that `is_long` picks are spelled with more tokens."""
 
     bos_token_id = None
 
-    def __init__(self, is_long=lambda key: False):
+    def __init__(self, is_long=lambda key: False, more=40):
         self.is_long = is_long
+        self.more = more
 
     def encode(self, text, *, add_special_tokens=True):
-        extra = sum(40 for key in re.findall(r"[0-9]{5}", text) if self.is_long(int(key)))
+        extra = sum(self.more for key in re.findall(r"[0-9]{5}", text) if self.is_long(int(key)))
         return [ord(letter) for letter in text] + [0] * extra
 
     def decode(self, token_ids, *, skip_special_tokens=False):
@@ -120,6 +121,24 @@ def test_needle_stands_at_the_boundary_nearest_to_its_depth(tokenizer):
         assert abs(found - sample.depth) <= (half_a_sentence + 3) / haystack
 
 
+def test_no_other_boundary_is_nearer_to_the_depth():
+    """Sentences differ in length, so the boundary nearest by count is often not the nearest by tokens."""
+    differs = 0
+    for context_length in range(620, 720, 7):
+        for sample in samples(Letters(), context_length=context_length, count=10):
+            text = prompt_text(sample)
+            sentences = sum(text.count(sentence) for sentence in FILLER)
+            ends = [0]
+            for number in range(sentences):
+                ends.append(ends[-1] + len(FILLER[number % 5]) + 1)  # with the blank or newline behind it
+            before = text.partition(f"The pass key is {sample.target}.")[0]
+            chosen = sum(before.count(sentence) for sentence in FILLER)
+            distances = [abs(end / ends[-1] - sample.depth) for end in ends]
+            assert distances[chosen] == pytest.approx(min(distances), abs=1e-12)
+            differs += chosen != round(sample.depth * sentences)
+    assert differs > 5, "counting sentences would have given the same places, so this test shows nothing"
+
+
 def test_depths_are_a_grid_in_an_order_that_spans_it_early():
     depths = [sample.depth for sample in samples(Letters(), count=20)]
     assert sorted(depths[:10]) == [step / 9 for step in range(10)]
@@ -145,13 +164,16 @@ def test_key_stands_in_the_prompt_twice():
         assert prompt_text(sample).count(sample.target) == 2
 
 
-def test_key_that_would_burst_the_budget_is_drawn_again():
-    unusual = Letters(is_long=lambda key: key % 3 == 0 and key not in _PROBED_KEYS)
-    found = samples(unusual, count=60)
-    assert all(len(sample.request.prompt_ids) + 10 <= 900 for sample in found)
-    assert any(a.target != b.target for a, b in zip(found, samples(Letters(), count=60), strict=True)), (
-        "no key was drawn again, so this test shows nothing"
-    )
+@pytest.mark.parametrize("more", [1, 40])
+def test_key_that_would_burst_the_budget_is_drawn_again(more):
+    unusual = Letters(is_long=lambda key: key % 3 == 0 and key not in _PROBED_KEYS, more=more)
+    redrawn = 0
+    for context_length in range(900, 925):  # some of them leave no token to spare
+        found = samples(unusual, context_length=context_length)
+        usual = samples(Letters(), context_length=context_length)
+        assert all(len(sample.request.prompt_ids) + 10 <= context_length for sample in found)
+        redrawn += sum(a.target != b.target for a, b in zip(found, usual, strict=True))
+    assert redrawn > 0, "no key was drawn again, so this test shows nothing"
 
 
 def test_tokenizer_without_rule_is_refused():

@@ -183,10 +183,20 @@ def test_nll_is_summed_by_position_in_buckets_of_growing_size(folder):
     task = Perplexity(text=folder)
     sample = samples(task, context_length=300)[0]
     nll = np.arange(1, 300, dtype=float)  # the nll of a token is its position
-    assert task.score(sample, Scored(nll=(nll,))).nll_buckets == (
+    score = task.score(sample, Scored(nll=(nll,)))
+    assert score.scores == {"nll": 150.0}  # over tokens: a mean of the buckets' means would be 178
+    assert score.nll_buckets == (
         NllBucket(start=1, stop=128, nll_sum=float(sum(range(1, 128))), tokens=127),
         NllBucket(start=128, stop=256, nll_sum=float(sum(range(128, 256))), tokens=128),
         NllBucket(start=256, stop=512, nll_sum=float(sum(range(256, 300))), tokens=44),
+    )
+
+
+def test_bucket_that_ends_where_scoring_begins_is_left_out(folder):
+    task = Perplexity(protocol="same_tokens", last=128, tokens=300, text=folder)
+    sample = samples(task, context_length=256)[0]
+    assert task.score(sample, Scored(nll=([1.0] * 128,))).nll_buckets == (
+        NllBucket(start=128, stop=256, nll_sum=128.0, tokens=128),
     )
 
 
