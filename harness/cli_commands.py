@@ -39,7 +39,7 @@ def run(found: argparse.Namespace, words: Sequence[str], *, preset_variable: str
     loaded = load_config(settings_of(found), preset_variable=preset_variable)
     if found.dry_run:
         from longbench_run.harness.cli_dry_run import describe
-        from longbench_run.harness.runner import prepare
+        from longbench_run.harness.preparation import prepare
 
         sys.stdout.write(describe(prepare(loaded), as_json=found.json))
         return 0

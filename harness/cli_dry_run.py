@@ -11,8 +11,8 @@ from longbench_run.harness.lengths import short_length
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from longbench_run.harness.matrix import PlannedCell
-    from longbench_run.harness.runner import PreparedRun
+    from longbench_run.harness.plan import PlannedCell
+    from longbench_run.harness.preparation import PreparedRun
 
 _SHARED = "shared"
 """Where a longer length computes the tokens anyway."""

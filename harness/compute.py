@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from longbench_run.harness.attention import Applied
-    from longbench_run.harness.matrix import FirstSamples, Group, MethodRun, Plan, PlannedCell
     from longbench_run.harness.models.load import LoadedModel
+    from longbench_run.harness.plan import FirstSamples, Group, MethodRun, Plan, PlannedCell
     from longbench_run.harness.progress import Progress
     from longbench_run.harness.sample_cache import SampleCache
     from longbench_run.results.records import Record, Status

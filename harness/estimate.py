@@ -11,7 +11,7 @@ from longbench_run.harness.sample_cache import request_tokens
 from longbench_run.tasks.base import GenerateRequest, ScoreRequest
 
 if TYPE_CHECKING:
-    from longbench_run.harness.matrix import FirstSamples, Group, Plan, PlannedCell
+    from longbench_run.harness.plan import FirstSamples, Group, Plan, PlannedCell
 
 _EFFICIENCY = 0.5
 """Share of a plain matrix product's speed that a model reaches."""

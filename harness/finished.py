@@ -15,7 +15,8 @@ from longbench_run.results.records import sha256_of
 from longbench_run.results.store import read_run
 
 if TYPE_CHECKING:
-    from longbench_run.harness.matrix import Choices, Plan
+    from longbench_run.harness.choices import Choices
+    from longbench_run.harness.plan import Plan
     from longbench_run.results.store import Store, StoredRun
 
 _NAME = "plan.json"

@@ -1,252 +1,26 @@
-"""The plan of a run: models x methods x tasks x lengths x seeds as cells, and their samples as groups."""
+"""The matrix: models x methods x tasks x lengths x seeds, resolved into the cells of a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from longbench_run.harness.config import MethodEntry, RunConfig
-from longbench_run.harness.config_build import LoadedConfig
+from longbench_run.harness.choices import BUNDLED, Choices, MethodChoice, TaskChoice
 from longbench_run.harness.errors import ConfigError, LongbenchError, MethodNotApplicable
 from longbench_run.harness.grammar import format_value
-from longbench_run.harness.lengths import Length
-from longbench_run.harness.methods import Method, parse_method
-from longbench_run.harness.task_texts import check_protocol, task_of
-from longbench_run.results.records import CellIdentity, MethodIdentity, TaskIdentity
+from longbench_run.harness.plan import FirstSamples, Plan, PlannedCell, Weights
+from longbench_run.results.records import CellIdentity, MethodIdentity
 
 if TYPE_CHECKING:
-    from longbench_run.harness.models.facts import InspectedModel
-    from longbench_run.tasks.base import Sample, Task, Tokenizer
+    from longbench_run.harness.config import RunConfig
+    from longbench_run.harness.config_build import LoadedConfig
+    from longbench_run.harness.lengths import Length
+    from longbench_run.harness.methods import Method
+    from longbench_run.tasks.base import Sample
 
-BUNDLED = "reference"
 DECODING = "greedy"
 _DEFAULT_LENGTHS = (4096, 8192, 16384, 32768)
 _BUNDLED_WINDOWS = (1, 2, 4, 8)
-_BUNDLED_SAMPLES = {"passkey": 20, "perplexity": 10}
-"""Samples per cell of the bundled model's default matrix: minutes on two cores, with honest intervals."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodChoice:
-    """A method as asked for, not yet resolved for a model."""
-
-    label: str
-    method: Method
-    weights: str | None
-    """Weights of its own, None for the model's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskChoice:
-    """A task as asked for."""
-
-    task: Task
-    samples: int | None
-    """Samples per cell that were asked for, None for the default."""
-
-    @property
-    def identity(self) -> TaskIdentity:
-        """The task's part of every cell's identity."""
-        task = self.task
-        return TaskIdentity(
-            name=task.info.name,
-            version=task.info.version,
-            protocol=task.protocol,
-            parameters=dict(task.parameters()),
-        )
-
-    def count(self, model: str) -> int:
-        """Return the samples per cell for a model, named as asked for."""
-        if self.samples is not None:
-            return self.samples
-        default = self.task.info.default_count
-        return _BUNDLED_SAMPLES.get(self.task.info.name, default) if model == BUNDLED else default
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What a configuration asks for, texts turned into values; still knows no model."""
-
-    methods: tuple[MethodChoice, ...]
-    tasks: tuple[TaskChoice, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
-    """What has to be loaded once: a model, or a model with the weights that one method brings."""
-
-    model_label: str
-    inspected: InspectedModel
-    asked: str
-    """The model as asked for; ``reference`` has its own defaults."""
-    method_weights: str | None
-    original_context_length: int
-    """Window of the model itself, L, in tokens."""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer, as tasks see it."""
-        # The library annotates what `decode` gives for batches too.
-        return cast("Tokenizer", self.inspected.tokenizer)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedCell:
-    """One model, method, task, length and seed."""
-
-    identity: CellIdentity
-    cell_id: str
-    weights: Weights
-    method_label: str
-    method: Method
-    """Resolved; as asked for where it is not applicable."""
-    target_length: int
-    """Length that the method was configured for, in tokens."""
-    choice: TaskChoice
-    count: int
-    """Samples asked for; the data may have fewer."""
-    not_applicable: str | None = None
-    """Why the method cannot serve the model."""
-
-    @property
-    def context_length(self) -> int:
-        """Tokens asked for."""
-        return self.identity.context_length
-
-    @property
-    def seed(self) -> int:
-        """Seed of the samples."""
-        return self.identity.seed
-
-    @property
-    def sample_source(self) -> tuple[str, str, int, int]:
-        """Key of the samples, which all methods share: tokenizer, task, length and seed."""
-        return (
-            self.weights.inspected.facts.identity.model_dump_json(),
-            self.identity.task.model_dump_json(),
-            self.context_length,
-            self.seed,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Samples of one resolved method that are computed together."""
-
-    key: str
-    members: tuple[tuple[PlannedCell, int], ...]
-    """Cell and sample index, shortest length first; every length has a cell of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodRun:
-    """Cells that are computed while one resolved method is attached."""
-
-    weights: Weights
-    method: Method
-    target_length: int
-    cells: tuple[PlannedCell, ...]
-
-    def groups(self) -> Iterator[Group]:
-        """Yield the groups, a function of the plan alone: what is already stored does not change them."""
-        members: dict[tuple[str, int, str], list[tuple[PlannedCell, int]]] = {}
-        for cell in self.cells:
-            for index in range(cell.count):
-                key = cell.choice.task.group_key(context_length=cell.context_length, index=index)
-                members.setdefault((cell.identity.task.model_dump_json(), cell.seed, key), []).append(
-                    (cell, index)
-                )
-        for (_, _, key), found in members.items():
-            found.sort(key=lambda member: (member[0].context_length, member[1]))
-            yield Group(key=key, members=tuple(found))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Every cell of a run, in the order asked for: model, method, task, length, seed."""
-
-    cells: tuple[PlannedCell, ...]
-    factor_policy: str
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Context lengths of all models, in tokens, ascending."""
-        return tuple(sorted({cell.context_length for cell in self.cells}))
-
-    def method_runs(self) -> list[MethodRun]:
-        """Return what to attach, one after the other; runs that need the same weights follow each other."""
-        runs: dict[tuple[int, str], list[PlannedCell]] = {}
-        for cell in self.cells:
-            if cell.not_applicable is None:
-                runs.setdefault((id(cell.weights), cell.identity.method.model_dump_json()), []).append(cell)
-        order = list({id(cell.weights): None for cell in self.cells})
-        return [
-            MethodRun(
-                weights=cells[0].weights,
-                method=cells[0].method,
-                target_length=cells[0].target_length,
-                cells=tuple(cells),
-            )
-            for (_, _), cells in sorted(runs.items(), key=lambda item: order.index(item[0][0]))
-        ]
-
-
-def choose(loaded: LoadedConfig) -> Choices:
-    """Turn the texts of a configuration into methods and tasks.
-
-    Raises:
-        ConfigError: If nothing is left to run, or two entries cannot be told apart.
-    """
-    config = loaded.config
-    methods = [_method_choice(entry, loaded.where("methods").rstrip(":")) for entry in config.methods]
-    has_baseline = any(choice.method.as_released and choice.weights is None for choice in methods)
-    if config.baseline and not has_baseline:
-        methods.insert(0, MethodChoice(label="none", method=parse_method("none"), weights=None))
-    if not methods:
-        raise ConfigError(
-            f"{loaded.where('methods')} must be at least one where the baseline is left out, got none. "
-            "Name a method, or drop --no-baseline."
-        )
-    labels = [choice.label for choice in methods]
-    if labels.count("none") > 1:
-        raise ConfigError(
-            f"{loaded.where('methods')} label must be given once, got 'none' twice. "
-            "It is the baseline's; choose another label, or pass --no-baseline."
-        )
-    where = loaded.where("tasks").rstrip(":")
-    if config.protocol is not None:
-        names = [entry.name.partition(":")[0] for entry in config.tasks]
-        check_protocol(config.protocol, names, where=loaded.where("protocol").rstrip(":"))
-    tasks = [
-        TaskChoice(
-            task=task_of(entry.name, entry.parameters, where=where, protocol=config.protocol),
-            samples=entry.samples or config.samples,
-        )
-        for entry in config.tasks
-    ]
-    _check_tasks(tasks, where)
-    return Choices(methods=tuple(methods), tasks=tuple(tasks))
-
-
-def _method_choice(entry: MethodEntry, where: str) -> MethodChoice:
-    return MethodChoice(
-        label=entry.label or entry.name.strip(),
-        method=parse_method(entry.name, where=where),
-        weights=entry.weights,
-    )
-
-
-def _check_tasks(tasks: Sequence[TaskChoice], where: str) -> None:
-    seen: set[tuple[str, str]] = set()
-    for choice in tasks:
-        key = (choice.identity.name, choice.identity.protocol)
-        if key in seen:
-            raise ConfigError(
-                f"{where}: task must stand once per protocol, got {key[0]!r} with protocol {key[1]!r} twice. "
-                "Tables could not tell them apart: make two runs."
-            )
-        seen.add(key)
 
 
 def lengths_for(asked: Sequence[Length], *, model: str, original_context_length: int) -> tuple[int, ...]:
@@ -399,10 +173,6 @@ def _same_cells(loaded: LoadedConfig, cells: Sequence[PlannedCell]) -> list[str]
         "Drop one."
         for key, one, two in pairs
     ]
-
-
-FirstSamples = Mapping[tuple[str, str, int, int], "Sample"]
-"""First sample by `PlannedCell.sample_source`."""
 
 
 def first_samples(plan: Plan) -> FirstSamples:

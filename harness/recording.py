@@ -11,8 +11,8 @@ from longbench_run.results.records import Bucket, Failure, Record, sample_key
 from longbench_run.tasks.base import Generated
 
 if TYPE_CHECKING:
-    from longbench_run.harness.matrix import PlannedCell
     from longbench_run.harness.models.engine import EngineResult
+    from longbench_run.harness.plan import PlannedCell
     from longbench_run.results.records import Status
     from longbench_run.tasks.base import Sample, Score
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from longbench_run.results.records import ModelIdentity, sha256_of
 
 if TYPE_CHECKING:
+    from longbench_run.harness.choices import Choices
     from longbench_run.harness.config import RunConfig
-    from longbench_run.harness.matrix import Choices
 
 RUN_KEY_VERSION = 1
 

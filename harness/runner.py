@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from longbench_run.harness.environment import device_name, git_revision, now, package_versions
-from longbench_run.harness.errors import ConfigError, LongbenchError
+from longbench_run.harness.choices import Choices, choose
+from longbench_run.harness.environment import now, package_versions
 from longbench_run.harness.finished import expected_now, plan_key, read_finished, write_expected
-from longbench_run.harness.matrix import Choices, FirstSamples, Plan, Weights, choose, first_samples, plan_run
+from longbench_run.harness.header import run_header
+from longbench_run.harness.preparation import PreparedRun, asked_weights, prepare
 from longbench_run.harness.progress import Silent
-from longbench_run.harness.run_key import AskedWeights, could_be_stored, output_folder, run_key
+from longbench_run.harness.run_key import could_be_stored, output_folder, run_key
 from longbench_run.harness.weights import WeightsSpec, known_identities, weights_specs
-from longbench_run.results.records import MetricInfo, ModelSummary, RunHeader, TaskSummary
-from longbench_run.results.store import Store, check_output, read_header
+from longbench_run.results.store import Store
 
 if TYPE_CHECKING:
     from longbench_run.harness.config_build import LoadedConfig
     from longbench_run.harness.finished import Expected
-    from longbench_run.harness.models.facts import ModelFacts
     from longbench_run.harness.progress import Progress
     from longbench_run.results.store import StoredRun
-    from longbench_run.tasks.base import Task
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +40,6 @@ class RunSummary:
     failed_cells: int
     """Cells that have any."""
     cells: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedRun:
-    """A run that is known to be possible; nothing is written yet."""
-
-    plan: Plan
-    first: FirstSamples
-    weights: tuple[Weights, ...]
-    folder: Path
-    run_key: str
-    plan_key: str
 
 
 class Interrupted(KeyboardInterrupt):
@@ -91,7 +74,7 @@ def execute(loaded: LoadedConfig, *, command: Sequence[str], progress: Progress 
     if finished is not None:
         return finished
     prepared = prepare(loaded, choices=choices, specs=specs)
-    header = _header(loaded, choices, prepared, command)
+    header = run_header(loaded, choices, prepared, command)
     overwrite = loaded.config.overwrite
     with Store.open(prepared.folder, header, overwrite=overwrite) as store:
         computed = _compute(prepared, store, progress or Silent())
@@ -117,42 +100,6 @@ def execute(loaded: LoadedConfig, *, command: Sequence[str], progress: Progress 
     )
 
 
-def prepare(
-    loaded: LoadedConfig, *, choices: Choices | None = None, specs: Sequence[WeightsSpec] | None = None
-) -> PreparedRun:
-    """Read configurations and tokenizers, and plan; weights are not read and nothing is written.
-
-    Args:
-        loaded: What is asked for.
-        choices: What `choose` returned for it, to save doing it again.
-        specs: What `weights_specs` returned for it.
-
-    Raises:
-        LongbenchError: If a model, a method or a length does not fit.
-        TaskError: If a task cannot make samples.
-        ResultsError: If the output folder holds something else.
-    """
-    choices = choices or choose(loaded)
-    specs = specs if specs is not None else weights_specs(loaded, choices)
-    weights = _inspected(specs)
-    asked = _asked(specs, [entry.inspected.facts.identity for entry in weights])
-    key = run_key(loaded.config, choices, asked)
-    folder = output_folder(loaded.config, asked, key)
-    check_output(folder, key, overwrite=loaded.config.overwrite)
-    weights = _with_stored_dtypes(weights, folder, key)
-    for entry in weights:
-        _warn_of_window(entry.model_label, entry.inspected.facts)
-    plan = plan_run(loaded, choices, weights)
-    return PreparedRun(
-        plan=plan,
-        first=first_samples(plan),
-        weights=tuple(weights),
-        folder=folder,
-        run_key=key,
-        plan_key=plan_key(key, choices, package=package_versions().get("longbench-run", "")),
-    )
-
-
 def _finished(loaded: LoadedConfig, choices: Choices, specs: Sequence[WeightsSpec]) -> RunSummary | None:
     """Return the summary of a run that lacks nothing, found without torch; None where that cannot be told."""
     config = loaded.config
@@ -161,7 +108,7 @@ def _finished(loaded: LoadedConfig, choices: Choices, specs: Sequence[WeightsSpe
     identities = known_identities(specs)
     if identities is None:
         return None
-    asked = _asked(specs, identities)
+    asked = asked_weights(specs, identities)
     key = run_key(config, choices, asked)
     folder = output_folder(config, asked, key)
     package = package_versions().get("longbench-run", "")
@@ -182,78 +129,6 @@ def _summary(folder: Path, key: str, expected: Expected, stored: StoredRun) -> R
         failed_cells=failed_cells,
         cells=len(expected.cells),
     )
-
-
-def _asked(specs: Sequence[WeightsSpec], identities: Sequence[Any]) -> list[AskedWeights]:
-    return [
-        AskedWeights(
-            model_label=entry.model_label,
-            method_weights=entry.method_weights,
-            identity=identity,
-            dtype=entry.spec.dtype,
-            original_context_length=entry.spec.original_context_length,
-        )
-        for entry, identity in zip(specs, identities, strict=True)
-    ]
-
-
-def _inspected(specs: Sequence[WeightsSpec]) -> list[Weights]:
-    """Read configurations and tokenizers; every model that cannot be used has its line."""
-    from longbench_run.harness.models.facts import inspect_model
-
-    found: list[Weights] = []
-    errors: list[str] = []
-    windows: dict[str, int] = {}
-    for entry in specs:
-        try:
-            # A checkpoint tuned for long inputs names its new window: L stays the one of the model itself.
-            own = windows.get(entry.model_label)
-            spec = entry.spec if own is None else replace(entry.spec, original_context_length=own)
-            inspected = inspect_model(spec)
-        except LongbenchError as error:
-            errors.append(str(error))
-            continue
-        window = windows.setdefault(entry.model_label, inspected.facts.original_context_length)
-        found.append(
-            Weights(
-                model_label=entry.model_label,
-                inspected=inspected,
-                asked=entry.asked,
-                method_weights=entry.method_weights,
-                original_context_length=window,
-            )
-        )
-    if errors:
-        raise ConfigError("\n".join(dict.fromkeys(errors)))
-    return found
-
-
-def _with_stored_dtypes(weights: list[Weights], folder: Path, key: str) -> list[Weights]:
-    """Go on with the dtypes that a stored run began with: on another device ``auto`` may mean another one."""
-    if not (folder / "run.json").is_file():
-        return weights
-    header = read_header(folder)
-    if header.run_key != key:
-        return weights
-    stored = {(row["model"], row["weights"]): row["dtype"] for row in header.config.get("resolved", ())}
-    return [_with_dtype(entry, stored.get((entry.model_label, entry.method_weights))) for entry in weights]
-
-
-def _with_dtype(weights: Weights, dtype: str | None) -> Weights:
-    inspected = weights.inspected
-    if dtype is None or inspected.spec.dtype != "auto" or dtype == inspected.facts.dtype:
-        return weights
-    return replace(weights, inspected=replace(inspected, facts=replace(inspected.facts, dtype=dtype)))
-
-
-def _warn_of_window(label: str, facts: ModelFacts) -> None:
-    if not facts.original_context_length_source.startswith("config"):
-        logger.warning(
-            "model %s: the original window is taken from %s (%d tokens).",
-            label,
-            facts.original_context_length_source,
-            facts.original_context_length,
-        )
 
 
 def _compute(prepared: PreparedRun, store: Store, progress: Progress) -> int:
@@ -291,61 +166,3 @@ def _quiet_loading() -> Iterator[None]:
     finally:
         if was_enabled:
             transformers_logging.enable_progress_bar()
-
-
-def _header(
-    loaded: LoadedConfig, choices: Choices, prepared: PreparedRun, command: Sequence[str]
-) -> RunHeader:
-    models = {entry.model_label: entry.inspected.facts for entry in reversed(prepared.weights)}
-    resolved = [
-        {
-            "model": entry.model_label,
-            "weights": entry.method_weights,
-            "identity": entry.inspected.facts.identity.model_dump(mode="json"),
-            "dtype": entry.inspected.facts.dtype,
-            "attention": entry.inspected.facts.attention,
-        }
-        for entry in prepared.weights
-    ]
-    config: Mapping[str, Any] = {**loaded.config.model_dump(mode="json"), "resolved": resolved}
-    return RunHeader(
-        run_key=prepared.run_key,
-        command=tuple(command),
-        config=config,
-        models=tuple(
-            ModelSummary(
-                label=label,
-                original_context_length=facts.original_context_length,
-                original_context_length_source=facts.original_context_length_source,
-            )
-            for label, facts in reversed(models.items())
-        ),
-        methods=tuple(choice.label for choice in choices.methods),
-        tasks=tuple(_task_summary(choice.task) for choice in choices.tasks),
-        lengths=prepared.plan.lengths,
-        versions=package_versions(),
-        git_revision=git_revision(),
-        device=device_name(prepared.weights[0].inspected.facts.device),
-        started=now(),
-    )
-
-
-def _task_summary(task: Task) -> TaskSummary:
-    info = task.info
-    return TaskSummary(
-        name=info.name,
-        protocol=task.protocol,
-        metrics=tuple(
-            MetricInfo(
-                name=metric.name,
-                higher_is_better=metric.higher_is_better,
-                minimum=metric.minimum,
-                maximum=metric.maximum,
-                chance=metric.chance,
-                is_binary=metric.is_binary,
-            )
-            for metric in info.metrics
-        ),
-        source=info.source,
-        licence=info.licence,
-    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from longbench_run.tasks.base import GenerateRequest
 
 if TYPE_CHECKING:
-    from longbench_run.harness.matrix import PlannedCell
+    from longbench_run.harness.plan import PlannedCell
     from longbench_run.tasks.base import Request, Sample
 
 MOST_TOKENS = 8_000_000

@@ -16,9 +16,9 @@ from longbench_run.harness.models.spec import ModelSpec
 from longbench_run.results.records import ModelIdentity
 
 if TYPE_CHECKING:
+    from longbench_run.harness.choices import Choices
     from longbench_run.harness.config import ModelEntry, RunConfig
     from longbench_run.harness.config_build import LoadedConfig
-    from longbench_run.harness.matrix import Choices
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _ADAPTER_CONFIG = "adapter_config.json"

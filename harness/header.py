@@ -1,0 +1,81 @@
+"""The header of a run: what was asked, with what, on what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from longbench_run.harness.environment import device_name, git_revision, now, package_versions
+from longbench_run.results.records import MetricInfo, ModelSummary, RunHeader, TaskSummary
+
+if TYPE_CHECKING:
+    from longbench_run.harness.choices import Choices
+    from longbench_run.harness.config_build import LoadedConfig
+    from longbench_run.harness.preparation import PreparedRun
+    from longbench_run.tasks.base import Task
+
+
+def run_header(
+    loaded: LoadedConfig, choices: Choices, prepared: PreparedRun, command: Sequence[str]
+) -> RunHeader:
+    """Return the header of a run that begins now.
+
+    Args:
+        loaded: What is asked for.
+        choices: Its methods and tasks.
+        prepared: Its plan.
+        command: How it was asked.
+    """
+    models = {entry.model_label: entry.inspected.facts for entry in reversed(prepared.weights)}
+    resolved = [
+        {
+            "model": entry.model_label,
+            "weights": entry.method_weights,
+            "identity": entry.inspected.facts.identity.model_dump(mode="json"),
+            "dtype": entry.inspected.facts.dtype,
+            "attention": entry.inspected.facts.attention,
+        }
+        for entry in prepared.weights
+    ]
+    config: Mapping[str, Any] = {**loaded.config.model_dump(mode="json"), "resolved": resolved}
+    return RunHeader(
+        run_key=prepared.run_key,
+        command=tuple(command),
+        config=config,
+        models=tuple(
+            ModelSummary(
+                label=label,
+                original_context_length=facts.original_context_length,
+                original_context_length_source=facts.original_context_length_source,
+            )
+            for label, facts in reversed(models.items())
+        ),
+        methods=tuple(choice.label for choice in choices.methods),
+        tasks=tuple(_task_summary(choice.task) for choice in choices.tasks),
+        lengths=prepared.plan.lengths,
+        versions=package_versions(),
+        git_revision=git_revision(),
+        device=device_name(prepared.weights[0].inspected.facts.device),
+        started=now(),
+    )
+
+
+def _task_summary(task: Task) -> TaskSummary:
+    info = task.info
+    return TaskSummary(
+        name=info.name,
+        protocol=task.protocol,
+        metrics=tuple(
+            MetricInfo(
+                name=metric.name,
+                higher_is_better=metric.higher_is_better,
+                minimum=metric.minimum,
+                maximum=metric.maximum,
+                chance=metric.chance,
+                is_binary=metric.is_binary,
+            )
+            for metric in info.metrics
+        ),
+        source=info.source,
+        licence=info.licence,
+    )
