@@ -177,6 +177,8 @@ def imported_distributions() -> set[str]:
                     modules |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     modules.add(node.module.split(".")[0])
+                elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                    modules |= {a.value.split(".")[0] for a in node.args if isinstance(a, ast.Constant)}
     modules -= {*sys.stdlib_module_names, "longbench_run"}
     names = {normalised(by_module.get(module, [module])[0]) for module in modules}
     return {PART_OF.get(name, name) for name in names}
