@@ -33,6 +33,17 @@ def test_first_tokens_are_those_of_the_whole_text_in_whatever_steps_it_is_read(w
         assert list(found) == whole[:count]
 
 
+def test_tokens_right_before_a_cut_are_those_of_the_whole_text(tmp_path, byte_bpe):
+    """Ask for one token more each time: every token that was kept is looked at before the text is read further."""
+    text = "There is an important info hidden inside a lot of irrelevant text. " * 60
+    (tmp_path / "a.txt").write_text(text)
+    whole = byte_bpe.encode(text)
+    for start in range(1, 12):  # cuts fall at other places inside words
+        tokens = DocumentTokens(text_folder(str(tmp_path)))
+        for count in range(start, 700):
+            assert tokens.first(count, index=0, seed=0, tokenizer=byte_bpe)[-1] == whole[count - 1]
+
+
 def test_fewer_tokens_where_the_document_has_fewer_and_none_behind_the_last(whole_text, byte_bpe):
     whole = byte_bpe.encode((whole_text / "a.txt").read_text(encoding="utf-8"))
     tokens = DocumentTokens(text_folder(str(whole_text)))
