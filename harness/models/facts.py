@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from longbench_run.harness.attention import original_window, rope_facts
 from longbench_run.harness.errors import ConfigError, ModelError
 from longbench_run.harness.methods.base import RopeFacts
 from longbench_run.harness.models.adapter import find_adapter
@@ -91,8 +92,7 @@ def inspect_model(spec: ModelSpec) -> InspectedModel:
         )
     revision = _revision(spec, source, config, where)
     skeleton = _skeleton(spec, source, config, where)
-    rope = _rope_facts(config, skeleton, spec, where)
-    window, window_source = _window(config, spec, where)
+    rope = _rope_facts(skeleton, spec, where)
     tokenizer = _tokenizer(spec, source, revision, where)
     adapter = find_adapter(spec.adapter, where=where) if spec.adapter is not None else None
     identity = ModelIdentity(
@@ -109,8 +109,8 @@ def inspect_model(spec: ModelSpec) -> InspectedModel:
         dtype=_dtype(spec, config, device),
         attention=str(skeleton.config._attn_implementation),
         device=device,
-        original_context_length=window,
-        original_context_length_source=window_source,
+        original_context_length=rope.original_context_length,
+        original_context_length_source=_window_source(config, spec),
         rope=rope,
         vocabulary=next(skeleton.get_input_embeddings().parameters()).shape[0],
         parameters=sum(p.numel() for p in skeleton.parameters()),
@@ -177,60 +177,17 @@ def _skeleton(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: 
         ) from error
 
 
-def _rope_facts(
-    config: PreTrainedConfig, skeleton: PreTrainedModel, spec: ModelSpec, where: str
-) -> RopeFacts:
-    buffers = {
-        name.rpartition(".")[2]: buffer
-        for name, buffer in skeleton.named_buffers()
-        if name.endswith("inv_freq") and not name.endswith("original_inv_freq")
-    }
-    if not buffers:
-        remedy = "Extension methods change rotary embeddings; give a model that has them."
-        got = f"the family {config.model_type!r}"
-        raise ModelError(
-            complaint(where, "family", "one with rotary position embeddings (RoPE)", got, remedy)
-        )
-    # Families with several kinds of layers name their buffers; the full-attention ones carry the long range.
-    buffer = buffers.get("full_attention_inv_freq", next(iter(buffers.values())))
-    text_config = config.get_text_config()
-    base = _rope_parameters(text_config).get("rope_theta", getattr(text_config, "rope_theta", None))
-    if base is None:
-        got = f"none in the config of family {config.model_type!r}"
-        raise ModelError(complaint(where, "rope_theta", "in the config", got, "Add it to config.json."))
-    half_dim = int(buffer.shape[0])
-    return RopeFacts(
-        family=config.model_type,
-        base=float(base),
-        inv_freq=tuple(float(base) ** (-i / half_dim) for i in range(half_dim)),
-        original_context_length=_window(config, spec, where)[0],
-        layers=int(text_config.num_hidden_layers),
-    )
+def _rope_facts(skeleton: Any, spec: ModelSpec, where: str) -> RopeFacts:
+    try:
+        return rope_facts(skeleton, original_context_length=spec.original_context_length)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from None
 
 
-def _rope_parameters(text_config: PreTrainedConfig) -> dict[str, Any]:
-    """Return the RoPE parameters of the full-attention layers, where layers differ."""
-    parameters = getattr(text_config, "rope_parameters", None) or {}
-    nested = [value for value in parameters.values() if isinstance(value, dict)]
-    return dict(parameters.get("full_attention") or nested[0]) if nested else dict(parameters)
-
-
-def _window(config: PreTrainedConfig, spec: ModelSpec, where: str) -> tuple[int, str]:
-    """Return the window of pretraining and where it was read: the flag, else the config, unscaled first."""
-    if spec.original_context_length is not None:
-        return spec.original_context_length, "--original-context-length"
-    text_config = config.get_text_config()
-    for value, name in (
-        (
-            _rope_parameters(text_config).get("original_max_position_embeddings"),
-            "rope_parameters.original_max_position_embeddings",
-        ),
-        (getattr(text_config, "max_position_embeddings", None), "max_position_embeddings"),
-    ):
-        if isinstance(value, int) and value >= 1:
-            return value, f"config: {name}"
-    remedy = "Pass --original-context-length."
-    raise ModelError(complaint(where, "window of pretraining", "in the config", "none", remedy))
+def _window_source(config: PreTrainedConfig, spec: ModelSpec) -> str:
+    found = original_window(config)
+    by_flag = spec.original_context_length is not None or found is None
+    return "--original-context-length" if by_flag else found[1]
 
 
 def _dtype(spec: ModelSpec, config: PreTrainedConfig, device: str) -> str:

@@ -45,8 +45,7 @@ def plan_forwards(requests: Sequence[Request], *, prefix_causal: bool) -> list[S
     ]
     if not prefix_causal:
         return [SharedForward(cuts=(cut,)) for cut in cuts]
-    # Fixed-width bytes order like the ids and make "begins with" one comparison; a prefix sorts right before
-    # what it begins.
+    # Fixed-width bytes make "begins with" one comparison; sorted, a prefix stands right before what it begins.
     keyed = sorted(
         ((_bytes(cut.content), order, cut) for order, cut in enumerate(cuts)), key=lambda entry: entry[:2]
     )
@@ -63,4 +62,4 @@ def plan_forwards(requests: Sequence[Request], *, prefix_causal: bool) -> list[S
 
 
 def _bytes(window: ScoreWindow) -> bytes:
-    return np.asarray(window.token_ids, dtype=">i8").tobytes()
+    return np.asarray(window.token_ids, dtype=np.int64).tobytes()

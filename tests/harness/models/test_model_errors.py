@@ -130,7 +130,7 @@ def write_config(tmp_path):
 def test_a_model_without_rope(write_config):
     folder = write_config(GPT2Config(n_layer=1).to_dict())
     assert message(ModelError, model=str(folder)) == (
-        f"model {folder}: family must be one with rotary position embeddings (RoPE), got the family 'gpt2'. "
+        f"model {folder}: family must be one with rotary position embeddings (RoPE), got 'gpt2'. "
         "Extension methods change rotary embeddings; give a model that has them."
     )
 
