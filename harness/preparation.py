@@ -1,4 +1,4 @@
-"""Everything that can go wrong before a run: models that cannot be used, methods, lengths and data that do not fit."""
+"""Everything that can go wrong before a run, found before anything is written: models, methods, lengths, data."""
 
 from __future__ import annotations
 
