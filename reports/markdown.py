@@ -135,6 +135,9 @@ def _table(panel: Panel) -> Iterator[str]:
     if panel.has_value_without_interval:
         yield f"{_cell(NO_INTERVAL)}."
         yield ""
+    if panel.superseded:
+        yield f"{panel.superseded_text()}."
+        yield ""
     yield from _notes(panel)
 
 

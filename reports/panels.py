@@ -36,6 +36,8 @@ class Panel:
     """Context lengths in tokens, ascending."""
     cells: Mapping[tuple[str, int], CellSummary]
     """(method label, context length) -> cell; what was not measured is absent."""
+    superseded: int
+    """Cells of the run that are not shown: the same place was computed later by another version or setup."""
 
     @property
     def is_perplexity(self) -> bool:
@@ -150,6 +152,10 @@ class Panel:
             return ", ".join([f"n = {cell.n}", *failed])
         return None
 
+    def superseded_text(self) -> str:
+        """Say how many results are not shown because later ones took their place."""
+        return f"{self.superseded} older results by other versions or settings are in the run; the latest are shown"
+
     @property
     def has_value_without_interval(self) -> bool:
         """Whether ``[-]`` stands somewhere in the table."""
@@ -185,11 +191,13 @@ def _panel(
     metric: MetricInfo,
     measured: Iterable[CellSummary],
 ) -> Panel:
-    found = {
-        (cell.method_label, cell.context_length): cell
+    of_panel = [
+        cell
         for cell in measured
         if (cell.model_label, cell.task, cell.metric) == (model.label, task.name, metric.name)
-    }
+    ]
+    of_panel.sort(key=lambda cell: cell.position)
+    found = {(cell.method_label, cell.context_length): cell for cell in of_panel}
     lengths = {length for _, length in found}
     if len(header.models) == 1 or not lengths:
         # Lengths given in windows differ between models: with several, only those seen belong to this one.
@@ -201,6 +209,7 @@ def _panel(
         methods=tuple(dict.fromkeys((*header.methods, *(method for method, _ in found)))),
         lengths=tuple(sorted(lengths)),
         cells=found,
+        superseded=len(of_panel) - len(found),
     )
 
 

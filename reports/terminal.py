@@ -52,6 +52,8 @@ def _block(panel: Panel, width: int) -> Iterator[str]:
     yield f"| original window: {panel.model.original_context_length} tokens ({_source(panel)})"
     if panel.has_value_without_interval:
         yield NO_INTERVAL
+    if panel.superseded:
+        yield panel.superseded_text()
     for text, places in grouped(panel.notes()):
         line = visible(f"! {places}: {shortened(text, _LONGEST_NOTE)}")
         yield from wrap(line, width, subsequent_indent="  ")

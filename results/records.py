@@ -102,6 +102,12 @@ class CellIdentity(Row):
         """Return the key for resume: sha256 over canonical JSON, versioned."""
         return sha256_of({"cell_id_version": CELL_ID_VERSION, **self.model_dump(mode="json")})
 
+    def setup_id(self) -> str:
+        """Return the key of all but the seed: samples of two setups are never averaged."""
+        return sha256_of(
+            {"setup_id_version": CELL_ID_VERSION, **self.model_dump(mode="json", exclude={"seed"})}
+        )
+
 
 def sample_key(task: TaskIdentity, *, context_length: int, seed: int, index: int, prompt_sha256: str) -> str:
     """Return the key by which samples of two methods or models are paired.

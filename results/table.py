@@ -47,6 +47,7 @@ COLUMNS: Mapping[str, str] = {
     "seconds_decode": "time of the decoding",
     "peak_bytes": "peak memory of the device",
     "cell_id": "key of the cell",
+    "setup_id": "key of all of the cell but its seed: rows with different ones are never pooled",
     "sample_key": "key that pairs samples of two methods or models",
     "higher_is_better": "direction of the metric; missing where the run does not say",
     "is_binary": "whether every score is 0 or 1",
@@ -82,7 +83,17 @@ _OF_RECORD = (
     "cell_id",
     "sample_key",
 )
-_KEYS = ["run", "model_label", "task", "task_version", "protocol", "metric", "method_label", "context_length"]
+_KEYS = [
+    "run",
+    "model_label",
+    "task",
+    "task_version",
+    "protocol",
+    "metric",
+    "method_label",
+    "context_length",
+    "setup_id",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +108,10 @@ class CellSummary:
     metric: str
     method_label: str
     context_length: int
+    setup_id: str
+    """All of the cell but its seed; a run has two for one place where it was resumed by another version."""
+    position: int
+    """Row of its last sample in the frame: the larger, the later it was computed."""
     method: str
     factor_policy: str
     original_context_length: int
@@ -143,9 +158,13 @@ def load(*runs: Path | str) -> pd.DataFrame:
         orders["method_label"].update(dict.fromkeys(header.methods))
         orders["task"].update(dict.fromkeys(task.name for task in header.tasks))
         metrics = {task.name: {metric.name: metric for metric in task.metrics} for task in header.tasks}
+        setups: dict[str, str] = {}
         for number, (record, _) in enumerate(read_lines(records_path(run))):
+            if record.cell_id not in setups:
+                setups[record.cell_id] = record.cell.setup_id()
             last[str(run), record.cell_id, record.index] = number
-            for row in _rows(str(run), record, metrics.get(record.cell.task.name, {})):
+            shared = {**_shared(record), "run": str(run), "setup_id": setups[record.cell_id]}
+            for row in _rows(shared, record, metrics.get(record.cell.task.name, {})):
                 numbers.append(number)
                 for name, value in row.items():
                     columns[name].append(value)
@@ -164,7 +183,7 @@ def load(*runs: Path | str) -> pd.DataFrame:
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run, model, task, protocol, metric, method and context length.
+    """Return one row per run, model, task, protocol, metric, method, context length and setup.
 
     Args:
         frame: Rows of `load`, all or some.
@@ -206,6 +225,8 @@ def _summary(keys: dict[str, Any], rows: pd.DataFrame) -> CellSummary:
         metric=str(keys["metric"]),
         method_label=str(keys["method_label"]),
         context_length=int(keys["context_length"]),
+        setup_id=str(keys["setup_id"]),
+        position=int(rows.index.max()),
         method=str(first["method"]),
         factor_policy=str(first["factor_policy"]),
         original_context_length=int(first["original_context_length"]),
@@ -246,9 +267,10 @@ def _is_missing(value: object) -> bool:
     return value is None or value != value  # noqa: PLR0124 (NaN is what differs from itself)
 
 
-def _rows(run: str, record: Record, declared: Mapping[str, MetricInfo]) -> Iterator[dict[str, Any]]:
+def _rows(
+    shared: Mapping[str, Any], record: Record, declared: Mapping[str, MetricInfo]
+) -> Iterator[dict[str, Any]]:
     """Yield one row per metric of a record: those that the run declares, and any other that it has."""
-    shared = _shared(run, record)
     for metric in dict.fromkeys((*declared, *record.scores)) or ("",):
         info = declared.get(metric)
         yield {
@@ -262,11 +284,10 @@ def _rows(run: str, record: Record, declared: Mapping[str, MetricInfo]) -> Itera
         }
 
 
-def _shared(run: str, record: Record) -> dict[str, Any]:
+def _shared(record: Record) -> dict[str, Any]:
     """Return the columns of a record that do not depend on the metric."""
     cell, failure = record.cell, record.failure
     return {
-        "run": run,
         "model_label": record.model_label,
         "method_label": record.method_label,
         "task": cell.task.name,

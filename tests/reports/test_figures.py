@@ -161,6 +161,14 @@ def test_a_label_longer_than_any_figure_is_cut(make, tmp_path):
     assert label.endswith("\n  ...")
 
 
+def test_a_label_with_dollar_signs_is_no_formula(make, tmp_path):
+    method = r"$\frac$"
+    records = [make.passkey(method=method, length=512, index=index, right=True) for index in range(12)]
+    run = make.run(tmp_path / "run", records, methods=(method,), lengths=(512,))
+    figure = robustness_figure(panels(run)[1][0])
+    save_figure(figure, tmp_path / "figure", title=method, description=method)
+
+
 def test_colours_follow_the_order_of_the_run_and_none_is_black():
     styles = method_styles(METHODS)
     assert styles["none"].colour == "#222222"
@@ -195,7 +203,9 @@ def digests(folder):
 
 
 def test_two_renders_are_equal_byte_by_byte(realistic_run, tmp_path):
-    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nsavefig.dpi: 30\nfont.size: 20\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "lines.linewidth: 9\naxes.facecolor: yellow\nsavefig.bbox: tight\n"
+    )
     for name, settings in (("a", {}), ("b", {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
         (tmp_path / name).mkdir()
         subprocess.run(

@@ -92,6 +92,19 @@ The run is interrupted: - stands for what is not measured.
     )
 
 
+def test_of_two_versions_the_later_is_shown_and_the_other_is_mentioned(make, tmp_path):
+    records = [
+        make.passkey(method="pi", length=512, index=index, right=right, resolved=f"pi:factor={factor}")
+        for factor, right in ((2, False), (1, True))
+        for index in range(12)
+    ]
+    run = make.run(tmp_path / "run", records, methods=("pi",), lengths=(512,), tasks=make.header().tasks[:1])
+    lines = terminal_tables(run).splitlines()
+    assert "pi  1.00 [0.76, 1.00] |" in lines
+    assert "1 older results by other versions or settings are in the run; the latest are shown" in lines
+    assert "n = 12," in lines[1]
+
+
 def test_many_lengths_are_shown_in_pages_that_fit(make, tmp_path):
     lengths = tuple(2**power for power in range(7, 17))
     records = [

@@ -36,6 +36,11 @@ def test_cell_id_does_not_depend_on_the_order_of_parameters(make):
     assert forward.cell_id() == backward.cell_id()
 
 
+def test_a_setup_is_all_but_the_seed(make):
+    assert make.cell(seed=1).setup_id() == make.cell().setup_id()
+    assert make.cell(dtype="bfloat16").setup_id() != make.cell().setup_id()
+
+
 def test_sample_key_pairs_methods_but_not_prompts():
     task = TaskIdentity(name="t", version=1, protocol="p", parameters={})
     key = sample_key(task, context_length=512, seed=0, index=3, prompt_sha256="00")

@@ -425,6 +425,13 @@ def test_cells_are_shared_between_records(make, tmp_path):
     assert third.cell == other
 
 
+def test_a_cell_is_shared_only_with_an_equal_one(make, tmp_path):
+    other = make.cell(dtype="bfloat16")
+    with Store.open(tmp_path, make.header()) as store:
+        store.append(make.record(0), make.record(1).model_copy(update={"cell": other}))
+    assert [record.cell.dtype for record in read_run(tmp_path).records] == ["float32", "bfloat16"]
+
+
 def test_old_records_are_migrated(make, tmp_path, monkeypatch):
     with Store.open(tmp_path, make.header()) as store:
         store.append(make.record(0))

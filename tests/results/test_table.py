@@ -136,6 +136,16 @@ def test_protocols_and_versions_are_never_pooled(make, tmp_path):
     assert [(cell.task_version, cell.n) for cell in cells(load(run))] == [(1, 1), (2, 1)]
 
 
+def test_setups_are_never_pooled_but_seeds_are(make, tmp_path):
+    cells_of_run = [
+        make.cell(),
+        make.cell(seed=1),
+        make.cell(method=MethodIdentity(resolved="pi:factor=2.0", versions={"pi": 2})),
+    ]
+    run = write(tmp_path / "a", make.header(), [make.record(0, cell=cell) for cell in cells_of_run])
+    assert sorted((cell.n, cell.position) for cell in cells(load(run))) == [(1, 2), (2, 1)]
+
+
 def test_an_empty_run_has_no_rows(make, tmp_path):
     frame = load(write(tmp_path / "a", make.header(), []))
     assert len(frame) == 0
