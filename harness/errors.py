@@ -29,11 +29,14 @@ class MethodNotApplicable(LongbenchError):
     """A method cannot serve this model; the message names the family, the argument and the reason."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str | None = None, see: str) -> UnknownName:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, where: str | None = None, see: str
+) -> UnknownName:
     """Return the error for a name that is not known.
 
     Args:
         kind: What it should have been, e.g. ``method``.
+        name: What was written.
         known: Every known name.
         where: File and key where it stood, if not the command line.
         see: What lists the known names, e.g. ``longbench-run list methods``.

@@ -36,7 +36,9 @@ def split_list(text: str, *, where: str) -> list[str]:
     entries = [entry.strip() for entry in text.split(",")]
     if not all(entries):
         what = "empty" if entries == [""] else f"{text!r}"
-        raise ConfigError(f"{where}: must be names separated by commas, got {what}. Name at least one, without empty entries.")
+        raise ConfigError(
+            f"{where}: must be names separated by commas, got {what}. Name at least one, without empty entries."
+        )
     return entries
 
 
@@ -56,7 +58,9 @@ def parse_term(text: str, *, where: str) -> Term:
     for entry in fields:
         key, equals, value = entry.partition("=")
         if not equals or not _NAME.match(key) or not value:
-            raise ConfigError(f"{where}: {name} must be followed by key=value, got {entry!r}. Write {name}:key=value.")
+            raise ConfigError(
+                f"{where}: {name} must be followed by key=value, got {entry!r}. Write {name}:key=value."
+            )
         if key in parameters:
             raise ConfigError(f"{where}: {name} must name each parameter once, got {key!r} twice. Keep one.")
         parameters[key] = value
@@ -105,13 +109,19 @@ def parse_numbers(text: str, *, where: str) -> tuple[float, ...]:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{where}: {text} must be a readable JSON file, got {error}. Give a list of numbers.") from error
-        if not isinstance(values, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            raise ConfigError(
+                f"{where}: {text} must be a readable JSON file, got {error}. Give a list of numbers."
+            ) from error
+        if not isinstance(values, list) or not all(
+            isinstance(v, int | float) and not isinstance(v, bool) for v in values
+        ):
             raise ConfigError(f"{where}: {text} must hold a JSON list of numbers. Write [1.0, 1.02, ...].")
         return tuple(float(v) for v in values)
     numbers = [parse_number(part) for part in text.split("/")]
     if any(number is None for number in numbers):
-        raise ConfigError(f"{where}: must be numbers separated by /, got {text!r}. Write 1.0/1.02/1.1 or @file.json.")
+        raise ConfigError(
+            f"{where}: must be numbers separated by /, got {text!r}. Write 1.0/1.02/1.1 or @file.json."
+        )
     return tuple(float(number) for number in numbers if number is not None)
 
 

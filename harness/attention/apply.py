@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
+
 from longbench_run.harness.attention.functions import AttentionRoute, Scales, registered
 from longbench_run.harness.attention.patched import patched
 from longbench_run.harness.attention.probe import FAR, NEAR, Probe, probe
@@ -20,8 +21,9 @@ from longbench_run.harness.errors import MethodNotApplicable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longbench_run.harness.methods import Method
     from torch import nn
+
+    from longbench_run.harness.methods import Method
 
 _active: WeakSet[Any] = WeakSet()
 """Models that a method is applied to at this moment: global because a model must not be changed twice."""
@@ -100,7 +102,9 @@ def _evaluating(model: Any) -> Iterator[None]:
             module.training = training
 
 
-def _enter_attention(stack: ExitStack, model: Any, method: Method, rotary: nn.Module, found: Probe) -> frozenset[int]:
+def _enter_attention(
+    stack: ExitStack, model: Any, method: Method, rotary: nn.Module, found: Probe
+) -> frozenset[int]:
     """Register the method's attention where it has one, and return the layers that attend as it says."""
     scales, bands = method.logit_scales(), method.bands()
     if bands is None and not scales:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from longbench_run.harness.attention.kernels import Keys, Part, Queries, attend_all, attend_visible, merge
 from torch import Tensor
+
+from longbench_run.harness.attention.kernels import Keys, Part, Queries, attend_all, attend_visible, merge
 
 QUERIES_AT_ONCE = 256
 """Queries per block: only a block's boundaries are computed with a mask, of at most this many keys each."""
@@ -25,7 +26,9 @@ class RotatedBand:
     """Both non-decreasing, within the keys."""
 
 
-def attend_bands(bands: list[RotatedBand], value: Keys, *, scaling: float) -> Float[Tensor, "batch heads n head_dim"]:
+def attend_bands(
+    bands: list[RotatedBand], value: Keys, *, scaling: float
+) -> Float[Tensor, "batch heads n head_dim"]:
     """Return softmax attention over the union of the bands, which must be disjoint.
 
     Every block of queries sees most of a band's keys in full: one call of a fused kernel without a mask. The
@@ -42,7 +45,9 @@ def attend_bands(bands: list[RotatedBand], value: Keys, *, scaling: float) -> Fl
     """
     query = bands[0].query
     blocks = [
-        _attend_block(bands, value, first, min(first + QUERIES_AT_ONCE, query.shape[2]), scaling).to(query.dtype)
+        _attend_block(bands, value, first, min(first + QUERIES_AT_ONCE, query.shape[2]), scaling).to(
+            query.dtype
+        )
         for first in range(0, query.shape[2], QUERIES_AT_ONCE)
     ]
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
@@ -63,7 +68,9 @@ def _attend_block(bands: list[RotatedBand], value: Keys, first: int, last: int, 
         for begin, end in edges:
             if begin < end:
                 visible = _visible(start, stop, begin, end, value.device)
-                parts.append(attend_visible(query, *_cut(band.key, value, begin, end), visible, scaling=scaling))
+                parts.append(
+                    attend_visible(query, *_cut(band.key, value, begin, end), visible, scaling=scaling)
+                )
     return merge(parts).output
 
 

@@ -7,19 +7,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from longbench_run.harness.attention.bands import RotatedBand, attend_bands
-from longbench_run.harness.attention.layout import Layout, Row, read_layout
-from longbench_run.harness.attention.rotary import FamilyRotary, Rotation, family_apply
-from longbench_run.harness.errors import MethodNotApplicable
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from longbench_run.harness.attention.bands import RotatedBand, attend_bands
+from longbench_run.harness.attention.layout import Layout, Row, read_layout
+from longbench_run.harness.attention.rotary import FamilyRotary, Rotation, family_apply
+from longbench_run.harness.errors import MethodNotApplicable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from longbench_run.harness.methods import Band, LogitScale
     from torch import Tensor, nn
+
+    from longbench_run.harness.methods import Band, LogitScale
 
 _HARMLESS = frozenset(
     {"position_ids", "position_embeddings", "cache_position", "use_cache", "past_key_values", "is_causal"}
@@ -107,7 +109,15 @@ class AttentionRoute:
         self._layout = self._made = None
         self._rotations.clear()
 
-    def mask(self, batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: int = 0, **rest: Any) -> Any:
+    def mask(
+        self,
+        batch_size: int,
+        q_length: int,
+        kv_length: int,
+        q_offset: Any = 0,
+        kv_offset: int = 0,
+        **rest: Any,
+    ) -> Any:
         """Read the layout; return the model's own mask, or for bands the key positions, which stay O(n)."""
         if self._bands is not None or self._scales.per_query:
             self._rotations.clear()
@@ -121,14 +131,21 @@ class AttentionRoute:
                 mask_function=rest.get("mask_function"),
             )
         if self._bands is not None and self._layout is not None:
-            self._made = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(rest.get("device") or "cpu")
+            self._made = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(
+                rest.get("device") or "cpu"
+            )
         else:
             self._made = ALL_MASK_ATTENTION_FUNCTIONS[self._previous](
-                batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset, kv_offset=kv_offset, **rest
+                batch_size=batch_size,
+                q_length=q_length,
+                kv_length=kv_length,
+                q_offset=q_offset,
+                kv_offset=kv_offset,
+                **rest,
             )
         return self._made
 
-    def attention(
+    def attention(  # noqa: PLR0917  # transformers calls every attention function with these positions
         self,
         module: nn.Module,
         query: Tensor,
@@ -152,10 +169,14 @@ class AttentionRoute:
             )
             return result
         self._refuse_what_bands_do_not_know(module, attention_mask, key, dropout, rest)
-        output = torch.zeros_like(query)
-        for members, row in _equal_rows(self._current(query)):
-            states = query[members], key[members], value[members]
-            self._attend_row(module, layer, output, members, row, states, scaling)
+        layout = self._current(query)
+        output = query.new_zeros((*query.shape[:-1], value.shape[-1]))  # padding attends to nothing
+        for members, row in _equal_rows(layout):
+            queries = slice(row.query_first - layout.query_offset, row.query_last - layout.query_offset)
+            keys = slice(row.first, row.query_last)
+            states = query[members][:, :, queries], key[members][:, :, keys], value[members][:, :, keys]
+            if states[0].shape[2]:
+                output[members, :, queries] = self._attend_row(module, layer, row, states, scaling=scaling)
         return output.transpose(1, 2).contiguous(), None
 
     def _current(self, query: Tensor) -> Layout:
@@ -172,13 +193,20 @@ class AttentionRoute:
     ) -> None:
         family = type(module).__name__
         for name, argument in rest.items():
-            if name not in _HARMLESS and argument is not None and argument is not False and not _is_zero(argument):
+            if (
+                name not in _HARMLESS
+                and argument is not None
+                and argument is not False
+                and not _is_zero(argument)
+            ):
                 raise MethodNotApplicable(
                     f"position maps cannot serve {family}: its attention takes {name}={argument!r}. "
                     "Use a method that changes frequencies or the logit scale only."
                 )
         if dropout:
-            raise MethodNotApplicable(f"position maps need attention dropout 0, got {dropout} in {family}. Call model.eval().")
+            raise MethodNotApplicable(
+                f"position maps need attention dropout 0, got {dropout} in {family}. Call model.eval()."
+            )
         if mask is None or mask.dtype != torch.int64 or mask.shape[-1] < key.shape[2]:
             raise MethodNotApplicable(
                 f"position maps cannot serve {family}: it changes the attention mask on its way to the layers. "
@@ -189,18 +217,13 @@ class AttentionRoute:
         self,
         module: nn.Module,
         layer: int,
-        output: Tensor,
-        members: slice | list[int],
         row: Row,
         states: tuple[Tensor, Tensor, Tensor],
+        *,
         scaling: float,
-    ) -> None:
-        layout = self._current(output)
-        queries = slice(row.query_first - layout.query_offset, row.query_last - layout.query_offset)
-        keys = slice(row.first, row.query_last)
-        query, key, value = states[0][:, :, queries], states[1][:, :, keys], states[2][:, :, keys]
-        if query.shape[2] == 0:
-            return
+    ) -> Tensor:
+        """Return the attention of rows that stand alike, from their queries, keys and values without padding."""
+        query, key, value = states
         positions = row.query_positions
         rotated = []
         for index, band in enumerate(self._bands or ()):
@@ -211,8 +234,10 @@ class AttentionRoute:
                 turn_query, turn_key = self._rotation(family, index, band, row, query.device)
                 band_query = query if turn_query is None else family.rotate(query, turn_query)
                 band_key = key if turn_key is None else family.rotate(key, turn_key)
-            rotated.append(RotatedBand(query=band_query, key=band_key, start=start.astype(int), stop=stop.astype(int)))
-        output[members, :, queries] = attend_bands(rotated, value, scaling=scaling)
+            rotated.append(
+                RotatedBand(query=band_query, key=band_key, start=start.astype(int), stop=stop.astype(int))
+            )
+        return attend_bands(rotated, value, scaling=scaling)
 
     def _rotation(
         self, family: FamilyRotary, index: int, band: Band, row: Row, device: torch.device
@@ -249,7 +274,9 @@ def own_attention(module: nn.Module, name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def registered(model: Any, name: str, attention: Callable[..., Any], mask: Callable[..., Any]) -> Iterator[None]:
+def registered(
+    model: Any, name: str, attention: Callable[..., Any], mask: Callable[..., Any]
+) -> Iterator[None]:
     """Make a model use an attention function inside the block; afterwards neither model nor registries remember it."""
     previous = model.config._attn_implementation
     AttentionInterface.register(name, attention)

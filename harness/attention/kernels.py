@@ -40,7 +40,9 @@ def attend_all(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Par
             return Part(output, log_sum_exp)
         if query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16):
             wide_key, wide_value = _expand(key, query), _expand(value, query)
-            found = torch.ops.aten._scaled_dot_product_flash_attention(query, wide_key, wide_value, 0.0, False, scale=scaling)
+            found = torch.ops.aten._scaled_dot_product_flash_attention(
+                query, wide_key, wide_value, 0.0, False, scale=scaling
+            )
             return Part(found[0], found[1])
     return attend_plain(query, key, value, scaling=scaling)
 
@@ -49,7 +51,9 @@ def attend_plain(query: Queries, key: Keys, value: Keys, *, scaling: float) -> P
     """Attend to every key given, in fp32 and in blocks of keys: the fallback, and the route with gradients."""
     parts = [
         attend_visible(query, keys, values, None, scaling=scaling)
-        for keys, values in zip(key.split(_KEYS_AT_ONCE, dim=2), value.split(_KEYS_AT_ONCE, dim=2), strict=True)
+        for keys, values in zip(
+            key.split(_KEYS_AT_ONCE, dim=2), value.split(_KEYS_AT_ONCE, dim=2), strict=True
+        )
     ]
     return merge(parts)
 
@@ -84,7 +88,11 @@ def merge(parts: list[Part]) -> Part:
 
 
 def _expand(states: Keys, query: Queries) -> Tensor:
-    return states.repeat_interleave(query.shape[1] // states.shape[1], dim=1) if states.shape[1] != query.shape[1] else states
+    return (
+        states.repeat_interleave(query.shape[1] // states.shape[1], dim=1)
+        if states.shape[1] != query.shape[1]
+        else states
+    )
 
 
 def _wants_gradient(*tensors: Tensor) -> bool:

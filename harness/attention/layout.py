@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int
-from longbench_run.harness.errors import MethodNotApplicable
 from torch import Tensor
 from transformers.masking_utils import causal_mask_function
+
+from longbench_run.harness.errors import MethodNotApplicable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ class Layout:
         """Return the position of every query; 0 for padding."""
         positions = np.zeros((len(self.rows), self.query_length), dtype=np.int64)
         for index, row in enumerate(self.rows):
-            positions[index, row.query_first - self.query_offset : row.query_last - self.query_offset] = row.query_positions
+            positions[index, row.query_first - self.query_offset : row.query_last - self.query_offset] = (
+                row.query_positions
+            )
         return positions
 
     def key_positions(self) -> Int[np.ndarray, "batch slots"]:
@@ -92,7 +95,9 @@ def read_layout(
 def _row(mask: Tensor, offset: int, end: int) -> Row:
     tokens = torch.nonzero(mask).flatten().tolist()
     if not tokens:
-        raise MethodNotApplicable("position maps need at least one token in every row, got a row of padding only. Drop it.")
+        raise MethodNotApplicable(
+            "position maps need at least one token in every row, got a row of padding only. Drop it."
+        )
     first, last = tokens[0], tokens[-1] + 1
     if last - first != len(tokens):
         raise MethodNotApplicable(

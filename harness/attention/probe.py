@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
 from longbench_run.harness.attention.functions import own_attention, registered
 from longbench_run.harness.errors import MethodNotApplicable
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,7 +64,9 @@ def probe(model: Any) -> Probe:
             "family with its own. Use none, or another model."
         )
     # Later layers see keys that the first ones have shaped: equal up to rounding where nothing rotates.
-    still = frozenset(layer for layer in near if torch.allclose(near[layer], far[layer], rtol=1e-3, atol=1e-4))
+    still = frozenset(
+        layer for layer in near if torch.allclose(near[layer], far[layer], rtol=1e-3, atol=1e-4)
+    )
     if len(still) == len(near):
         raise MethodNotApplicable(
             f"the family {model.config.model_type!r} must rotate the keys of at least one layer, got none that does. "

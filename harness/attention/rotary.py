@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
 from longbench_run.harness.errors import MethodNotApplicable, ModelError
 from longbench_run.harness.methods.base import RopeFacts
-from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,10 @@ def original_window(config: PreTrainedConfig) -> tuple[int, str] | None:
     """Return the window of pretraining L in tokens and where it was read, the one before any scaling first."""
     text_config = config.get_text_config()
     candidates = (
-        (rope_parameters(config).get("original_max_position_embeddings"), "rope_parameters.original_max_position_embeddings"),
+        (
+            rope_parameters(config).get("original_max_position_embeddings"),
+            "rope_parameters.original_max_position_embeddings",
+        ),
         (getattr(text_config, "original_max_position_embeddings", None), "original_max_position_embeddings"),
         (getattr(text_config, "max_position_embeddings", None), "max_position_embeddings"),
     )
@@ -74,12 +78,16 @@ def rope_facts(model: Any, *, original_context_length: int | None = None) -> Rop
     text_config = config.get_text_config()
     base = rope_parameters(config).get("rope_theta", getattr(text_config, "rope_theta", None))
     if base is None:
-        raise ModelError(f"rope_theta must be in the config, got none for family {family!r}. Add it to config.json.")
+        raise ModelError(
+            f"rope_theta must be in the config, got none for family {family!r}. Add it to config.json."
+        )
     window = original_context_length
     if window is None:
         found = original_window(config)
         if found is None:
-            raise ModelError("window of pretraining must be in the config, got none. Pass --original-context-length.")
+            raise ModelError(
+                "window of pretraining must be in the config, got none. Pass --original-context-length."
+            )
         window = found[0]
     # Families with several kinds of layers name their buffers; the full-attention ones carry the long range.
     half_dim = buffers.get("full_attention_inv_freq", next(iter(buffers.values()))).shape[0]
@@ -126,7 +134,9 @@ class FamilyRotary:
         rotary_dim = rotation.cos.shape[-1]
         if rotary_dim == wide.shape[-1]:
             return self._apply(wide, no_heads, rotation.cos, rotation.sin)[0].to(states.dtype)
-        turned = self._apply(wide[..., :rotary_dim], no_heads[..., :rotary_dim], rotation.cos, rotation.sin)[0]
+        turned = self._apply(wide[..., :rotary_dim], no_heads[..., :rotary_dim], rotation.cos, rotation.sin)[
+            0
+        ]
         return torch.cat((turned, wide[..., rotary_dim:]), dim=-1).to(states.dtype)
 
 

@@ -60,7 +60,9 @@ class EntropyAwareAbf(AdjustedBase):
 
     name: ClassVar[str] = "entropy_abf"
     summary: ClassVar[str] = "entropy-aware ABF: ABF with logits scaled by max(1, log_L n) from layer 2 on"
-    source: ClassVar[str] = "Zhang et al. 2024, arXiv:2401.07004; GAIR-NLP/Entropy-ABF@a5e9107 (skip_layers=0)"
+    source: ClassVar[str] = (
+        "Zhang et al. 2024, arXiv:2401.07004; GAIR-NLP/Entropy-ABF@a5e9107 (skip_layers=0)"
+    )
 
     skip_layers: int = 2
     """How many first layers keep scale 1; 0 is what the released code computes."""

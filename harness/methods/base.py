@@ -121,7 +121,9 @@ class Component:
         """
         if not condition:
             value = getattr(self, parameter)
-            raise ConfigError(f"{self.name}: {parameter} must be {rule}, got {value!r}.{' ' + remedy if remedy else ''}")
+            raise ConfigError(
+                f"{self.name}: {parameter} must be {rule}, got {value!r}.{' ' + remedy if remedy else ''}"
+            )
 
     def resolve(self, facts: RopeFacts, context_length: int) -> Self:
         """Return the value with every parameter filled in.
@@ -134,7 +136,9 @@ class Component:
             ConfigError: If a parameter does not fit the model's window.
             MethodNotApplicable: If the method cannot serve the model.
         """
-        return replace(self, original_context_length=self.original_context_length or facts.original_context_length)
+        return replace(
+            self, original_context_length=self.original_context_length or facts.original_context_length
+        )
 
     def frequencies(self, inv_freq: Frequencies, base: float) -> tuple[Frequencies, float]:
         """Axis 1: return the transformed inverse frequencies and the base they belong to."""

@@ -18,7 +18,9 @@ class LogN(Component):
     """
 
     name: ClassVar[str] = "log_n"
-    summary: ClassVar[str] = "log-n: logits multiplied by max(1, ln(p + 1) / ln L); meant to join another method"
+    summary: ClassVar[str] = (
+        "log-n: logits multiplied by max(1, ln(p + 1) / ln L); meant to join another method"
+    )
     source: ClassVar[str] = "Chiang and Cholak 2022, arXiv:2202.12172; bojone/rerope@acfe788"
 
     def logit_scale(self) -> LogitScale:

@@ -9,7 +9,15 @@ import numpy as np
 
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.grammar import parse_composition, split_list
-from longbench_run.harness.methods.base import Band, Component, Frequencies, Interval, LogitScale, PositionMap, RopeFacts
+from longbench_run.harness.methods.base import (
+    Band,
+    Component,
+    Frequencies,
+    Interval,
+    LogitScale,
+    PositionMap,
+    RopeFacts,
+)
 from longbench_run.harness.methods.parameters import build_component
 from longbench_run.harness.methods.position_maps import every_key
 from longbench_run.harness.methods.registry import component_class
@@ -85,7 +93,9 @@ class Method:
         if original_context_length is not None:
             facts = replace(facts, original_context_length=original_context_length)
         target = facts.original_context_length if context_length is None else context_length
-        return replace(self, components=tuple(component.resolve(facts, target) for component in self.components))
+        return replace(
+            self, components=tuple(component.resolve(facts, target) for component in self.components)
+        )
 
     def frequencies(self, inv_freq: Frequencies, base: float) -> Frequencies:
         """Axis 1: the components' transforms, one after the other as written."""
@@ -105,7 +115,9 @@ class Method:
             return None
         bands = maps[0] if maps else (Band(keys=every_key()),)
         for mask in masks:
-            bands = tuple(replace(band, keys=_common(band.keys, visible)) for band in bands for visible in mask)
+            bands = tuple(
+                replace(band, keys=_common(band.keys, visible)) for band in bands for visible in mask
+            )
         return bands
 
     def applied_to(
@@ -132,7 +144,9 @@ class Method:
         """
         from longbench_run.harness.attention import apply
 
-        return apply(self, model, original_context_length=original_context_length, context_length=context_length)
+        return apply(
+            self, model, original_context_length=original_context_length, context_length=context_length
+        )
 
 
 def _common(first: Interval, second: Interval) -> Interval:
@@ -142,7 +156,8 @@ def _common(first: Interval, second: Interval) -> Interval:
         return lambda p: choose(one(p), other(p))
 
     return Interval(
-        start=pointwise(np.maximum, first.start, second.start), stop=pointwise(np.minimum, first.stop, second.stop)
+        start=pointwise(np.maximum, first.start, second.start),
+        stop=pointwise(np.minimum, first.stop, second.stop),
     )
 
 
@@ -176,7 +191,9 @@ def _check_composition(components: tuple[Component, ...], *, where: str) -> None
     names = [component.name for component in components]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"{where}: a composition must name each method once, got {name!r} twice. Keep one.")
+            raise ConfigError(
+                f"{where}: a composition must name each method once, got {name!r} twice. Keep one."
+            )
     alone = [component.name for component in components if component.as_released]
     if alone and len(components) > 1:
         raise ConfigError(

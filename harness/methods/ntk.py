@@ -20,7 +20,9 @@ class NtkAware(Factored):
     """
 
     name: ClassVar[str] = "ntk"
-    summary: ClassVar[str] = "NTK-aware: base raised so that the fastest pair is kept and the slowest divided by the factor"
+    summary: ClassVar[str] = (
+        "NTK-aware: base raised so that the fastest pair is kept and the slowest divided by the factor"
+    )
     source: ClassVar[str] = "bloc97 2023; Peng et al. 2023, arXiv:2309.00071, equation 16"
 
     def frequencies(self, inv_freq: Frequencies, base: float) -> tuple[Frequencies, float]:

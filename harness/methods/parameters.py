@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from dataclasses import fields
 from difflib import get_close_matches
@@ -29,7 +30,9 @@ def build_component(cls: type[Component], term: Term, *, where: str) -> Componen
         if key not in known:
             nearest = get_close_matches(key, known, n=1)
             hint = f' (did you mean "{nearest[0]}"?)' if nearest else ""
-            raise ConfigError(f'{where}: {cls.name} has no parameter "{key}"{hint}. Parameters: {", ".join(known)}.')
+            raise ConfigError(
+                f'{where}: {cls.name} has no parameter "{key}"{hint}. Parameters: {", ".join(known)}.'
+            )
         values[key] = _convert(text, annotations[key], where=f"{where}: {cls.name}: {key}")
     try:
         return cls(**values)  # type: ignore[arg-type]  # each value was converted by its own field's annotation
@@ -58,7 +61,7 @@ def _convert(text: str, annotation: Any, *, where: str) -> Value:
         if not isinstance(number, float) or not number.is_integer():
             raise ConfigError(f"{where} must be a whole number, got {text!r}.")
         return int(number)
-    if number is None or number != number or number in (float("inf"), float("-inf")):
+    if number is None or not math.isfinite(number):
         raise ConfigError(f"{where} must be a number, got {text!r}.")
     return number if int in kinds else float(number)
 

@@ -18,7 +18,9 @@ class PositionInterpolation(Factored):
     """
 
     name: ClassVar[str] = "pi"
-    summary: ClassVar[str] = "Position Interpolation: every frequency divided by the factor; meant for fine-tuning"
+    summary: ClassVar[str] = (
+        "Position Interpolation: every frequency divided by the factor; meant for fine-tuning"
+    )
     source: ClassVar[str] = "Chen et al. 2023, arXiv:2306.15595"
 
     def frequencies(self, inv_freq: Frequencies, base: float) -> tuple[Frequencies, float]:

@@ -26,7 +26,9 @@ class SelfExtend(Windowed):
     """
 
     name: ClassVar[str] = "self_extend"
-    summary: ClassVar[str] = "Self-Extend: exact distances in a window, floor-grouped positions beyond; no tuning"
+    summary: ClassVar[str] = (
+        "Self-Extend: exact distances in a window, floor-grouped positions beyond; no tuning"
+    )
     source: ClassVar[str] = "Jin et al. 2024, arXiv:2401.01325; datamllab/LongLM@cdbbb06"
 
     group: int | None = None
@@ -55,7 +57,12 @@ class SelfExtend(Windowed):
         if context_length <= length:
             return 1
         room = length / 2 - window
-        self.require("window", room > 0, f"below half of the original window ({length}) where group is left out", "Name group.")
+        self.require(
+            "window",
+            room > 0,
+            f"below half of the original window ({length}) where group is left out",
+            "Name group.",
+        )
         return max(1, math.ceil((context_length - window) / room))
 
     def bands(self) -> tuple[Band, ...]:

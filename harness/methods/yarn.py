@@ -78,7 +78,10 @@ class Yarn(NtkByParts):
         if self.attention_factor is not None:
             self.require("attention_factor", self.attention_factor > 0, "above 0")
             self.require(
-                "attention_factor", self.temperature == "constant", "left out with temperature=per_query", "Drop one of them."
+                "attention_factor",
+                self.temperature == "constant",
+                "left out with temperature=per_query",
+                "Drop one of them.",
             )
 
     def resolve(self, facts: RopeFacts, context_length: int) -> Self:

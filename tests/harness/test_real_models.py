@@ -41,10 +41,19 @@ def read_llama2c(path):
         return weight.view(count, head_dim // 2, 2, dim).transpose(1, 2).reshape(count * head_dim, dim)
 
     embedding, attention_norm = take(vocabulary, dim), take(layers, dim)
-    q, k, v, o = take(layers, dim, dim), take(layers, kv_dim, dim), take(layers, kv_dim, dim), take(layers, dim, dim)
+    q, k, v, o = (
+        take(layers, dim, dim),
+        take(layers, kv_dim, dim),
+        take(layers, kv_dim, dim),
+        take(layers, dim, dim),
+    )
     ffn_norm = take(layers, dim)
     gate, down, up = take(layers, hidden, dim), take(layers, dim, hidden), take(layers, hidden, dim)
-    state = {"model.embed_tokens.weight": embedding, "lm_head.weight": embedding, "model.norm.weight": take(dim)}
+    state = {
+        "model.embed_tokens.weight": embedding,
+        "lm_head.weight": embedding,
+        "model.norm.weight": take(dim),
+    }
     for i in range(layers):
         at = f"model.layers.{i}."
         state |= {
@@ -92,7 +101,9 @@ def perplexity(stories, method, length, *, target=None):
     with parse_method(method).applied_to(model, context_length=target or length), torch.no_grad():
         for rows in tokens[:, :length].split(8):
             logits = model(rows).logits[:, -LAST - 1 : -1]
-            nll.append(torch.nn.functional.cross_entropy(logits.transpose(1, 2), rows[:, -LAST:], reduction="none"))
+            nll.append(
+                torch.nn.functional.cross_entropy(logits.transpose(1, 2), rows[:, -LAST:], reduction="none")
+            )
     return torch.cat(nll).mean().exp().item()
 
 
@@ -111,8 +122,6 @@ def test_a_trained_model_breaks_beyond_its_window_and_extends_as_the_field_knows
         "pi 512": perplexity(stories, "pi", 512),
         "pi 1024": perplexity(stories, "pi", 1024),
     }
-    print(found)
-
     known = {
         "none 256": 1.76, "ntk 512": 2.29, "ntk 1024 of 2048": 3.0, "ntk 1024": 17.1, "pi 512": 17.5, "none 512": 44.7,
         "none 1024": 48.8, "pi 1024": 58.4,
@@ -126,8 +135,8 @@ def test_a_trained_model_breaks_beyond_its_window_and_extends_as_the_field_knows
 
 
 def test_position_maps_keep_a_trained_model_working_at_four_windows(stories):
-    found = {name: perplexity(stories, name, LONGEST) for name in ("self_extend", "rerope", "leaky_rerope", "yarn")}
-    print(found)
-
-    assert max(found.values()) < 6
+    found = {
+        name: perplexity(stories, name, LONGEST) for name in ("self_extend", "rerope", "leaky_rerope", "yarn")
+    }
+    assert max(found.values()) < 6, found
     assert max(found["rerope"], found["self_extend"]) < perplexity(stories, "none", LONGEST) / 10

@@ -14,12 +14,22 @@ from longbench_run.harness.methods.registry import BUILT_IN
 WINDOW = 64
 TARGET = 256
 LENGTH = 150
-METHODS = [*BUILT_IN, "yarn:temperature=per_query", "rerope+log_n", "abf+self_extend+log_n", "yarn+leaky_rerope"]
+METHODS = [
+    *BUILT_IN,
+    "yarn:temperature=per_query",
+    "rerope+log_n",
+    "abf+self_extend+log_n",
+    "yarn+leaky_rerope",
+]
 IDENTITIES = [
     "pi:factor=1", "ntk:factor=1", "ntk_by_parts:factor=1", "yarn:factor=1", "abf:base=10000",
     "self_extend:group=1:window=16", "leaky_rerope:stretch=1", "self_extend", "log_n:original_context_length=4096",
 ]  # fmt: skip
-BAND = [name for name in METHODS if parse_method(name).bands is not None and any(b in name for b in ("rope", "self_extend"))]
+BAND = [
+    name
+    for name in METHODS
+    if parse_method(name).bands is not None and any(b in name for b in ("rope", "self_extend"))
+]
 
 
 @pytest.fixture(params=METHODS)
@@ -91,7 +101,10 @@ def test_logits_depend_on_earlier_tokens_only(tiny_llama, ids, method):
     with method.applied_to(tiny_llama, context_length=TARGET):
         whole = logits(tiny_llama, ids)
         for n in (40, 70, 149):
-            assert torch.allclose(logits(tiny_llama, ids[:, :n]), whole[:, :n], atol=1e-4) == method.prefix_causal
+            assert (
+                torch.allclose(logits(tiny_llama, ids[:, :n]), whole[:, :n], atol=1e-4)
+                == method.prefix_causal
+            )
 
 
 def test_what_ran_before_leaves_no_mark(tiny_llama, ids, method):
@@ -136,7 +149,9 @@ def test_generate_gives_the_same_ids_whatever_the_cache(tiny_llama, token_ids, m
                 found = tiny_llama.generate(single, attention_mask=ones, **options, **cache)[0, -12:]
                 assert torch.equal(found, together[index]), cache
             static = StaticCache(config=tiny_llama.config, max_cache_len=160)
-            found = tiny_llama.generate(single, attention_mask=ones, past_key_values=static, **options)[0, -12:]
+            found = tiny_llama.generate(single, attention_mask=ones, past_key_values=static, **options)[
+                0, -12:
+            ]
             assert torch.equal(found, together[index])
 
 
@@ -144,12 +159,18 @@ def test_the_block_leaves_no_trace(tiny_llama, ids, method):
     before = everything(tiny_llama)
     plain = logits(tiny_llama, ids)
 
-    with pytest.raises(KeyboardInterrupt), method.applied_to(tiny_llama, context_length=TARGET):
-        logits(tiny_llama, ids)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tiny_llama, ids, method)
 
     assert torch.equal(logits(tiny_llama, ids), plain)
     assert everything(tiny_llama) == before
+
+
+def interrupted(model, ids, method):
+    """Compute inside the block, then leave it as Ctrl-C would."""
+    with method.applied_to(model, context_length=TARGET):
+        logits(model, ids)
+        raise KeyboardInterrupt
 
 
 def everything(model):
@@ -157,7 +178,10 @@ def everything(model):
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    modules = {name: {key: repr(value) for key, value in vars(module).items()} for name, module in model.named_modules()}
+    modules = {
+        name: {key: repr(value) for key, value in vars(module).items()}
+        for name, module in model.named_modules()
+    }
     return modules, model.config.to_dict(), list(ALL_ATTENTION_FUNCTIONS), list(ALL_MASK_ATTENTION_FUNCTIONS)
 
 
@@ -171,7 +195,11 @@ def test_training_mode_stays_as_it_was(tiny_llama, method):
 
 
 def test_a_second_block_on_one_model_is_refused(tiny_llama, method):
-    with method.applied_to(tiny_llama), pytest.raises(RuntimeError, match="applied to this model already"), method.applied_to(tiny_llama):
+    with (
+        method.applied_to(tiny_llama),
+        pytest.raises(RuntimeError, match="applied to this model already"),
+        method.applied_to(tiny_llama),
+    ):
         pass
 
 
@@ -215,7 +243,11 @@ def test_every_layer_is_reached(tiny_llama, method):
 def test_gradients_equal_those_of_plain_attention(tiny_llama, ids):
     """A band method that is the identity must also train like it: merged parts keep their gradients."""
     gradients = []
-    for text in ("none", "self_extend:group=1:window=16", "rerope:window=64+log_n:original_context_length=4096"):
+    for text in (
+        "none",
+        "self_extend:group=1:window=16",
+        "rerope:window=64+log_n:original_context_length=4096",
+    ):
         model = copy.deepcopy(tiny_llama).double()
         with parse_method(text).applied_to(model):
             model(ids[:, :60], labels=ids[:, :60]).loss.backward()

@@ -29,7 +29,9 @@ def distances(model, text, ids):
         return applied, model(ids).logits
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma", "olmo2", "granite", "starcoder2", "mixtral", "stablelm"])
+@pytest.mark.parametrize(
+    "family", ["llama", "qwen2", "qwen3", "gemma", "olmo2", "granite", "starcoder2", "mixtral", "stablelm"]
+)
 def test_a_stretched_far_band_equals_linear_scaling(make_model, family, token_ids):
     """With window 1 Leaky ReRoPE is linear scaling: held against transformers' own for each family."""
     model = build(make_model, family)
@@ -80,7 +82,10 @@ def test_soft_caps_with_sliding_windows_are_refused(make_model):
     config = transformers.AutoConfig.for_model("gemma2", **SMALL)
     config._attn_implementation = "eager"
 
-    with pytest.raises(MethodNotApplicable, match="got a sliding window"), parse_method("rerope").applied_to(make_model(config)):
+    with (
+        pytest.raises(MethodNotApplicable, match="got a sliding window"),
+        parse_method("rerope").applied_to(make_model(config)),
+    ):
         pass
 
 
@@ -113,11 +118,19 @@ def test_a_model_without_rope_is_refused(make_model):
 def test_a_family_with_attention_of_its_own_is_refused(make_model):
     """falcon accepts the setting and never calls the function: a patch that would silently do nothing."""
     config = transformers.FalconConfig(
-        vocab_size=258, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, alibi=False, max_position_embeddings=64
+        vocab_size=258,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        alibi=False,
+        max_position_embeddings=64,
     )
     model = make_model(config)
 
-    with pytest.raises(LongbenchError, match="family 'falcon' must route its attention"), parse_method("pi").applied_to(model):
+    with (
+        pytest.raises(LongbenchError, match="family 'falcon' must route its attention"),
+        parse_method("pi").applied_to(model),
+    ):
         pass
     with parse_method("none").applied_to(model) as applied:
         assert applied.layers == ()
@@ -129,7 +142,10 @@ def test_a_rotary_module_that_is_not_used_is_noticed(tiny_llama):
     used = copy.deepcopy(model.model.rotary_emb)
     model.model.rotary_emb.forward = used.forward
 
-    with pytest.raises(MethodNotApplicable, match="the method had no effect"), parse_method("pi:factor=4").applied_to(model):
+    with (
+        pytest.raises(MethodNotApplicable, match="the method had no effect"),
+        parse_method("pi:factor=4").applied_to(model),
+    ):
         pass
 
 
@@ -150,7 +166,10 @@ def test_a_ready_made_mask_is_refused_by_bands(tiny_llama, token_ids):
     mask = torch.zeros((1, 1, 10, 10))
 
     for text in ("self_extend", "log_n"):
-        with parse_method(text).applied_to(tiny_llama), pytest.raises(MethodNotApplicable, match=r"2-D attention_mask|attention mask"):
+        with (
+            parse_method(text).applied_to(tiny_llama),
+            pytest.raises(MethodNotApplicable, match=r"2-D attention_mask|attention mask"),
+        ):
             tiny_llama(ids, attention_mask=mask)
 
 
@@ -158,5 +177,8 @@ def test_a_hole_in_the_mask_is_refused_by_bands(tiny_llama, token_ids):
     ids, mask = torch.tensor([token_ids(10)]), torch.ones((1, 10), dtype=torch.long)
     mask[0, 4] = 0
 
-    with parse_method("self_extend").applied_to(tiny_llama), pytest.raises(MethodNotApplicable, match="with a hole"):
+    with (
+        parse_method("self_extend").applied_to(tiny_llama),
+        pytest.raises(MethodNotApplicable, match="with a hole"),
+    ):
         tiny_llama(ids, attention_mask=mask)

@@ -56,7 +56,8 @@ def llama_float64(weights, ids, *, theta, rho, tau, visible, heads=4, head_dim=1
         at = f"model.layers.{layer}."
         h = norm(x, at + "input_layernorm.weight")
         q, k, v = (
-            linear(h, f"{at}self_attn.{name}_proj.weight").reshape(n, heads, head_dim).transpose(1, 0, 2) for name in "qkv"
+            linear(h, f"{at}self_attn.{name}_proj.weight").reshape(n, heads, head_dim).transpose(1, 0, 2)
+            for name in "qkv"
         )
         half = head_dim // 2
         q, k = (a[..., :half] + 1j * a[..., half:] for a in (q, k))
@@ -72,7 +73,9 @@ def llama_float64(weights, ids, *, theta, rho, tau, visible, heads=4, head_dim=1
         x = x + linear(mixed, at + "self_attn.o_proj.weight")
         h = norm(x, at + "post_attention_layernorm.weight")
         gate = linear(h, at + "mlp.gate_proj.weight")
-        x = x + linear(gate / (1 + np.exp(-gate)) * linear(h, at + "mlp.up_proj.weight"), at + "mlp.down_proj.weight")
+        x = x + linear(
+            gate / (1 + np.exp(-gate)) * linear(h, at + "mlp.up_proj.weight"), at + "mlp.down_proj.weight"
+        )
     return linear(norm(x, "model.norm.weight"), "lm_head.weight")
 
 
@@ -112,25 +115,53 @@ def formula(method, n):
         "ntk_by_parts:factor=4": (yarn_theta(4), delta, one, causal),
         "ntk_by_parts:factor=4:ramp=paper": (yarn_theta(4, ramp="paper"), delta, one, causal),
         "yarn:factor=4:temperature=per_query": (
-            yarn_theta(4), delta, one * np.maximum(1, 0.1 * np.log((np.arange(n) + 1) / L) + 1) ** 2, causal,
+            yarn_theta(4),
+            delta,
+            one * np.maximum(1, 0.1 * np.log((np.arange(n) + 1) / L) + 1) ** 2,
+            causal,
         ),
         "yarn:factor=4:attention_factor=1.3": (yarn_theta(4), delta, one * 1.3**2, causal),
         "yarn:factor=4+rerope:window=8": (
-            yarn_theta(4), np.minimum(delta, 8), one * (0.1 * math.log(4) + 1) ** 2, causal,
+            yarn_theta(4),
+            np.minimum(delta, 8),
+            one * (0.1 * math.log(4) + 1) ** 2,
+            causal,
         ),
         "yarn:factor=4+log_n": (
-            yarn_theta(4), delta, one * (0.1 * math.log(4) + 1) ** 2 * log_n(n), causal,
+            yarn_theta(4),
+            delta,
+            one * (0.1 * math.log(4) + 1) ** 2 * log_n(n),
+            causal,
         ),
-        "abf+self_extend:group=3:window=16+log_n": (plain_theta(500000.0), self_extend, one * log_n(n), causal),
+        "abf+self_extend:group=3:window=16+log_n": (
+            plain_theta(500000.0),
+            self_extend,
+            one * log_n(n),
+            causal,
+        ),
         "entropy_abf+rerope:window=8": (
-            plain_theta(500000.0), np.minimum(delta, 8), np.stack([np.ones(n), np.ones(n), log_n(n)]), causal,
+            plain_theta(500000.0),
+            np.minimum(delta, 8),
+            np.stack([np.ones(n), np.ones(n), log_n(n)]),
+            causal,
         ),
-        "log_n:original_context_length=32+pi:factor=2": (plain_theta() / 2, delta, one * log_n(n, 32), causal),
+        "log_n:original_context_length=32+pi:factor=2": (
+            plain_theta() / 2,
+            delta,
+            one * log_n(n, 32),
+            causal,
+        ),
         "leaky_rerope:window=8:stretch=2.5": (
-            plain_theta(), np.where(near8, delta, 8 + (delta - 8) / 2.5), one, causal,
+            plain_theta(),
+            np.where(near8, delta, 8 + (delta - 8) / 2.5),
+            one,
+            causal,
         ),
         "abf:base=40000+yarn:factor=2": (
-            yarn_theta(2, base=40000.0), delta, one * (0.1 * math.log(2) + 1) ** 2, causal,
+            yarn_theta(2, base=40000.0),
+            delta,
+            one * (0.1 * math.log(2) + 1) ** 2,
+            causal,
         ),
     }
     return cases[method]
@@ -166,17 +197,30 @@ def test_a_model_that_ships_scaled_is_rotated_once_in_the_far_band(folder, weigh
     """A model that ships with YaRN: methods start from its true frequencies, and no scaling of its own stays."""
     model = LlamaForCausalLM.from_pretrained(folder)
     model.config.rope_parameters = {
-        "rope_type": "yarn", "rope_theta": BASE, "factor": 4.0, "original_max_position_embeddings": L,
+        "rope_type": "yarn",
+        "rope_theta": BASE,
+        "factor": 4.0,
+        "original_max_position_embeddings": L,
     }
     model.config.max_position_embeddings = 4 * L
     shipped = LlamaForCausalLM(model.config).eval()
     shipped.load_state_dict(model.state_dict())
     delta = np.subtract(*grid(LENGTH))
     released = llama_float64(
-        weights, ids, theta=yarn_theta(4), rho=delta, tau=np.full((3, LENGTH), (0.1 * math.log(4) + 1) ** 2), visible=delta >= 0
+        weights,
+        ids,
+        theta=yarn_theta(4),
+        rho=delta,
+        tau=np.full((3, LENGTH), (0.1 * math.log(4) + 1) ** 2),
+        visible=delta >= 0,
     )
     rerope = llama_float64(
-        weights, ids, theta=plain_theta(), rho=np.minimum(delta, 16), tau=np.ones((3, LENGTH)), visible=delta >= 0
+        weights,
+        ids,
+        theta=plain_theta(),
+        rho=np.minimum(delta, 16),
+        tau=np.ones((3, LENGTH)),
+        visible=delta >= 0,
     )
 
     with torch.no_grad():
@@ -193,7 +237,10 @@ def test_a_model_that_ships_scaled_is_rotated_once_in_the_far_band(folder, weigh
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ("self_extend:group=2:window=4", {5: [4, 4, 3, 2, 1, 0], 7: [5, 5, 4, 4, 3, 2, 1, 0], 9: [6, 6, 5, 5, 4, 4, 3, 2, 1, 0]}),
+        (
+            "self_extend:group=2:window=4",
+            {5: [4, 4, 3, 2, 1, 0], 7: [5, 5, 4, 4, 3, 2, 1, 0], 9: [6, 6, 5, 5, 4, 4, 3, 2, 1, 0]},
+        ),
         ("rerope:window=6", {9: [6, 6, 6, 6, 5, 4, 3, 2, 1, 0]}),
     ],
 )

@@ -32,7 +32,9 @@ GRAMMAR: dict[str, Any] = {
 }
 """Method of a case -> its text here, from the case's parameters."""
 
-LATER = frozenset({"dynamic_ntk", "llama3", "longrope", "dca", "string", "string_paper", "lm_infinite", "ntk_mixed_logn"})
+LATER = frozenset(
+    {"dynamic_ntk", "llama3", "longrope", "dca", "string", "string_paper", "lm_infinite", "ntk_mixed_logn"}
+)
 """Methods with vectors that are not built yet."""
 
 
@@ -60,7 +62,9 @@ def errors_against(model, vectors) -> Errors:
             wanted = vectors["decode_logits"]
             decode = _distance(output.logits[0, -1], wanted[0])
             for step, token in enumerate(vectors["decode_ids"][:-1].tolist()):
-                output = model(torch.tensor([[token]]), past_key_values=output.past_key_values, use_cache=True)
+                output = model(
+                    torch.tensor([[token]]), past_key_values=output.past_key_values, use_cache=True
+                )
                 decode = max(decode, _distance(output.logits[0, -1], wanted[step + 1]))
     return Errors(prefill=prefill, decode=decode)
 
