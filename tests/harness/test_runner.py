@@ -274,8 +274,6 @@ def test_a_method_that_turns_out_not_to_be_applicable_is_one_row_per_cell(matrix
 
     rows = Counter((r.method_label, r.status) for r in read_run(summary.folder).records)
     assert rows == {("none", "ok"): 4, ("pi", "not_applicable"): 2, ("self_extend:group=8:window=16", "ok"): 4}
-    monkeypatch.undo()
-    monkeypatch.chdir(summary.folder.resolve().parent if summary.folder.is_absolute() else ".")
 
 
 def test_a_method_that_breaks_fails_its_samples_and_no_others(matrix, monkeypatch):
