@@ -70,7 +70,7 @@ def _value(flag: str, text: object) -> object:
         return _numbers(text)
     if flag == "original_context_length":
         length = parse_length(text)
-        return round(length.number) if length is not None and not length.in_windows else text
+        return round(length.number) if length is not None and not length.in_windows else _numbers(text)
     return text
 
 

@@ -140,16 +140,17 @@ def _doubled_labels(config: RunConfig, origin: Mapping[str, Layer]) -> list[str]
 
 
 _RULES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "mapping_type": "a mapping",
-    "dict_type": "a mapping",
-    "string_too_short": "not empty",
-    "too_short": "a list of at least one",
+    "int_type": ("a whole number", "Write it in digits."),
+    "int_from_float": ("a whole number", "Write it in digits."),
+    "float_type": ("a number", "Write it in digits."),
+    "string_type": ("text", "Put it in quotes."),
+    "bool_type": ("true or false", "Write true or false."),
+    "tuple_type": ("a list", "Write [a, b]."),
+    "mapping_type": ("a mapping", "Write key: value."),
+    "dict_type": ("a mapping", "Write key: value."),
+    "string_too_short": ("text that is not empty", "Leave the key out for its default."),
+    "string_too_long": ("text of at most 100 characters", "Choose a shorter name."),
+    "missing": ("given", "Name what the entry is."),
 }
 _PATTERNS = {
     "device": ("auto, cpu, cuda or cuda:N", "Write cpu, for instance."),
@@ -168,9 +169,6 @@ def _line(details: Mapping[str, Any], origin: Mapping[str, Layer]) -> str:
             unknown_name("key", str(location[-1]), known, where=parent, see="`longbench-run run --help`")
         )
     where, name = layer.where(location), str(location[-1])
-    if kind == "missing":
-        return f"{where} must be given, got nothing. Name what the entry is."
-    remedy = "Change the value."
     if kind == "rule":
         rule, remedy = context["rule"], context["remedy"]
     elif kind == "literal_error":
@@ -181,6 +179,7 @@ def _line(details: Mapping[str, Any], origin: Mapping[str, Layer]) -> str:
     elif kind == "string_pattern_mismatch" and name in _PATTERNS:
         rule, remedy = _PATTERNS[name]
     else:
-        rule = _RULES.get(kind, details["msg"].removeprefix("Input should be "))
-    value = context.get("got", repr(details["input"]))
+        otherwise = (details["msg"].removeprefix("Input should be "), "See `longbench-run run --help`.")
+        rule, remedy = _RULES.get(kind, otherwise)
+    value = "nothing" if kind == "missing" else context.get("got", repr(details["input"]))
     return f"{where} must be {rule}, got {value if len(value) <= 80 else value[:77] + '...'}. {remedy}"

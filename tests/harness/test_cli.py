@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from longbench_run.harness import cli
 from longbench_run.harness.cli import main
 from longbench_run.harness.methods import component_classes
@@ -35,7 +36,9 @@ def small(tiny_folder, tmp_path, monkeypatch):
 
 
 def script(code: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"], ["--version"]])
@@ -129,11 +132,22 @@ def test_json_is_for_machines(small, capsys):
     ]
 
 
-def test_a_dry_run_prints_cells_tokens_and_an_estimate_and_writes_nothing(small, tmp_path, capsys, monkeypatch):
+def test_a_dry_run_prints_cells_tokens_and_an_estimate_and_writes_nothing(
+    small, tmp_path, capsys, monkeypatch
+):
     from longbench_run.harness import compute
 
     monkeypatch.setattr(compute, "load_model", lambda *_: pytest.fail("weights were read"))
-    arguments = [*small, "--tasks", "perplexity", "--lengths", "640", "--methods", "abf:base=100", "--dry-run"]
+    arguments = [
+        *small,
+        "--tasks",
+        "perplexity",
+        "--lengths",
+        "640",
+        "--methods",
+        "abf:base=100",
+        "--dry-run",
+    ]
 
     assert main(arguments) == 0
     shown = capsys.readouterr().out
@@ -149,7 +163,10 @@ def test_a_dry_run_prints_cells_tokens_and_an_estimate_and_writes_nothing(small,
     main([*arguments, "--json"])
     result = json.loads(capsys.readouterr().out)
     assert sum(cell["tokens"] for cell in result["cells"]) == int(
-        next(line for line in shown.splitlines() if " cells, " in line).split(", ")[2].split()[0].replace(",", "")
+        next(line for line in shown.splitlines() if " cells, " in line)
+        .split(", ")[2]
+        .split()[0]
+        .replace(",", "")
     )
     assert [c["method"] for c in result["cells"] if c["not_applicable"]] == ["abf:base=100"] * 4
 
@@ -187,7 +204,9 @@ def test_a_bug_keeps_its_traceback(small, tmp_path):
 def test_ctrl_c_ends_with_130_and_loses_nothing(small, tmp_path):
     command = [sys.executable, "-m", "longbench_run.harness", *small, "--samples", "2000", "--output", "out"]
     records = tmp_path / "out" / "records.jsonl"
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
         deadline = time.monotonic() + 120
         while not (records.exists() and records.read_bytes().count(b"\n") >= 3):
             assert child.poll() is None, child.stderr.read()
@@ -206,7 +225,9 @@ def test_ctrl_c_ends_with_130_and_loses_nothing(small, tmp_path):
 
 
 def test_a_closed_pipe_is_no_error(small, tmp_path):
-    command = f"{sys.executable} -m longbench_run.harness list tasks --verbose | true; echo ${{PIPESTATUS[0]}}"
+    command = (
+        f"{sys.executable} -m longbench_run.harness list tasks --verbose | true; echo ${{PIPESTATUS[0]}}"
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
 
     assert done.stderr == ""
@@ -227,7 +248,10 @@ def test_show_prints_samples(small, capsys):
     main([*small, "--output", "out"])
     capsys.readouterr()
 
-    assert main(["show", "out", "--method", "pi", "--context-length", "512", "--status", "ok", "--limit", "5"]) == 0
+    assert (
+        main(["show", "out", "--method", "pi", "--context-length", "512", "--status", "ok", "--limit", "5"])
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "pi" in shown
     assert read_run("out").records[0].target in shown

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 import torch
+
 from longbench_run.harness import compute, run
 from longbench_run.harness.errors import ConfigError, MethodNotApplicable, ModelError
 from longbench_run.harness.methods import Method
@@ -39,7 +40,8 @@ def finished(tiny_folder, tmp_path_factory):
 
 def by_place(folder):
     return {
-        (r.method_label, r.cell.task.name, r.cell.context_length, r.index): r for r in read_run(folder).records
+        (r.method_label, r.cell.task.name, r.cell.context_length, r.index): r
+        for r in read_run(folder).records
     }
 
 
@@ -122,7 +124,9 @@ def test_a_second_run_reads_neither_weights_nor_torch(matrix, tmp_path):
         f"summary = run(**json.loads({json.dumps(json.dumps(matrix))}))\n"
         "print(summary.computed, summary.samples, 'torch' in sys.modules, 'transformers' in sys.modules)\n"
     )
-    second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    second = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
 
     assert second.stdout.split() == ["0", str(SAMPLES), "False", "False"]
     assert {p: p.read_bytes() for p in (tmp_path / "out").iterdir() if p.is_file()} == before
@@ -148,7 +152,9 @@ def test_more_samples_extend_a_run_by_what_is_missing(matrix, finished, tmp_path
 
     assert summary.computed == SAMPLES / 2
     assert len(lines(tmp_path / "out")) == SAMPLES
-    assert {k: outcome(r) for k, r in by_place(summary.folder).items()} == {k: outcome(r) for k, r in finished.items()}
+    assert {k: outcome(r) for k, r in by_place(summary.folder).items()} == {
+        k: outcome(r) for k, r in finished.items()
+    }
 
 
 def test_a_missing_record_is_computed_again_within_its_whole_group(matrix, finished, tmp_path, monkeypatch):
@@ -163,13 +169,17 @@ def test_a_missing_record_is_computed_again_within_its_whole_group(matrix, finis
     sizes = []
     iterate = compute.iterate_group
     monkeypatch.setattr(
-        compute, "iterate_group", lambda m, requests, **k: sizes.append(len(requests)) or iterate(m, requests, **k)
+        compute,
+        "iterate_group",
+        lambda m, requests, **k: sizes.append(len(requests)) or iterate(m, requests, **k),
     )
 
     summary = run(**matrix)
 
     assert (summary.computed, sizes) == (1, [2])
-    assert {k: outcome(r) for k, r in by_place(summary.folder).items()} == {k: outcome(r) for k, r in finished.items()}
+    assert {k: outcome(r) for k, r in by_place(summary.folder).items()} == {
+        k: outcome(r) for k, r in finished.items()
+    }
 
 
 def test_weights_are_read_once_for_all_methods_and_tasks(matrix, count_loads):
@@ -248,7 +258,9 @@ def test_a_method_that_cannot_serve_the_model_is_one_row_per_cell(matrix):
     summary = run(**matrix | {"methods": "abf:base=100", "samples": 2})
     records = [r for r in read_run(summary.folder).records if r.method_label == "abf:base=100"]
 
-    assert [(r.cell.task.name, r.cell.context_length, r.index, r.status, r.failure.type) for r in records] == [
+    assert [
+        (r.cell.task.name, r.cell.context_length, r.index, r.status, r.failure.type) for r in records
+    ] == [
         (task, length, None, "not_applicable", "MethodNotApplicable")
         for task in ("passkey", "perplexity")
         for length in (512, 640)
@@ -273,7 +285,11 @@ def test_a_method_that_turns_out_not_to_be_applicable_is_one_row_per_cell(matrix
     summary = run(**matrix | {"tasks": "passkey"})
 
     rows = Counter((r.method_label, r.status) for r in read_run(summary.folder).records)
-    assert rows == {("none", "ok"): 4, ("pi", "not_applicable"): 2, ("self_extend:group=8:window=16", "ok"): 4}
+    assert rows == {
+        ("none", "ok"): 4,
+        ("pi", "not_applicable"): 2,
+        ("self_extend:group=8:window=16", "ok"): 4,
+    }
 
 
 def test_a_method_that_breaks_fails_its_samples_and_no_others(matrix, monkeypatch):
@@ -296,7 +312,9 @@ def test_what_is_computed_must_be_what_the_plan_resolved(matrix, monkeypatch):
 
     (record,) = read_run(summary.folder).records
     assert record.status == "error"
-    assert record.failure.message.startswith("the plan resolved none:original_context_length=64, the model got ntk")
+    assert record.failure.message.startswith(
+        "the plan resolved none:original_context_length=64, the model got ntk"
+    )
 
 
 def test_an_interruption_keeps_what_was_computed_and_the_same_call_goes_on(matrix, finished, monkeypatch):
@@ -315,12 +333,17 @@ def test_an_interruption_keeps_what_was_computed_and_the_same_call_goes_on(matri
     stored = read_run(caught.value.folder)
 
     assert (caught.value.computed, len(stored.records), stored.header.status) == (3, 3, "interrupted")
-    assert str(caught.value) == "Interrupted after 3 samples: they are in out, and the same command goes on there."
+    assert (
+        str(caught.value)
+        == "Interrupted after 3 samples: they are in out, and the same command goes on there."
+    )
 
     monkeypatch.setattr(engine, "generate_timed", generate)
     summary = run(**matrix)
     assert summary.computed == SAMPLES - 3
-    assert {k: outcome(r) for k, r in by_place(summary.folder).items()} == {k: outcome(r) for k, r in finished.items()}
+    assert {k: outcome(r) for k, r in by_place(summary.folder).items()} == {
+        k: outcome(r) for k, r in finished.items()
+    }
 
 
 def test_weights_that_cannot_be_read_end_the_run_as_failed(matrix, tiny_folder, tmp_path):
@@ -349,7 +372,13 @@ def test_data_with_fewer_documents_than_asked_gives_what_it_has(matrix, tmp_path
     summary = run(**matrix)
 
     found = sorted((r.cell.context_length, r.index, r.document) for r in read_run(summary.folder).records)
-    assert found == [(512, 0, "a.txt"), (512, 1, "b.txt"), (512, 2, "c.txt"), (640, 0, "a.txt"), (640, 2, "c.txt")]
+    assert found == [
+        (512, 0, "a.txt"),
+        (512, 1, "b.txt"),
+        (512, 2, "c.txt"),
+        (640, 0, "a.txt"),
+        (640, 2, "c.txt"),
+    ]
     assert (summary.samples, summary.computed) == (5, 5)
     assert run(**matrix).computed == 0
     assert len(count_loads) == 1
@@ -390,7 +419,9 @@ def test_weights_of_a_method_are_loaded_for_it_alone(matrix, tiny_folder, tmp_pa
     tuned = tmp_path / "tuned"
     shutil.copytree(tiny_folder, tuned)
     tensors = load_file(tuned / "model.safetensors")
-    save_file({k: v * 1.01 for k, v in tensors.items()}, tuned / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {k: v * 1.01 for k, v in tensors.items()}, tuned / "model.safetensors", metadata={"format": "pt"}
+    )
     config = json.loads((tuned / "config.json").read_text())
     (tuned / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 640}))
     methods = ["pi", {"name": "pi", "label": "pi, tuned", "weights": str(tuned)}]
