@@ -21,7 +21,7 @@ from longbench_run.harness.reference_model.evaluate import passkey_accuracy
 from longbench_run.harness.reference_model.stages import STAGES, Stage
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer, train_tokenizer
 from longbench_run.tasks.documents import generate_document
-from longbench_run.tasks.passkey import passkey_prompt
+from longbench_run.tasks.passkey import Passkey, passkey_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,12 +176,15 @@ class Training:
         progress = self.progress
         folder = self.output / stage.name
         shipped = export(self.model, self.tokenizer, window=stage.length, folder=folder)
-        accuracy = passkey_accuracy(shipped, self.tokenizer, context_length=stage.length, trials=4).accuracy
+        accuracy = None
+        if stage.length >= Passkey().minimum_length(self.tokenizer):
+            accuracy = passkey_accuracy(shipped, self.tokenizer, context_length=stage.length, trials=4).accuracy
         progress.history.append(
             {"stage": stage.name, "steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
             | {"copying": progress.copying, "loss": progress.loss, "passkey": accuracy}
         )
-        print(f"{stage.name} done: passkey {accuracy:.3f} at {stage.length}, {progress.seconds / 60:.1f} min", flush=True)
+        asked = f"passkey {accuracy:.3f} at {stage.length}" if accuracy is not None else "too short for the passkey"
+        print(f"{stage.name} done: {asked}, {progress.seconds / 60:.1f} min", flush=True)
         progress.stage, progress.step = progress.stage + 1, 0
         self._save()
 
@@ -239,8 +242,9 @@ def export(
     shipped = LlamaForCausalLM(model_config(window))
     shipped.load_state_dict(model.state_dict())
     shipped.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.model_max_length = window
     tokenizer.save_pretrained(str(folder))
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes files that only their owner can read
     loaded: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return loaded.eval()
 
