@@ -84,7 +84,7 @@ def apply(
                 layers = _enter_attention(stack, model, resolved, rotary, found)
         yield Applied(
             method=resolved,
-            inv_freq=tuple(rotary.inv_freq.float().cpu().tolist()),  # type: ignore[operator, union-attr]  # a buffer
+            inv_freq=tuple(rotary.inv_freq.float().cpu().tolist()),  # type: ignore[operator]  # a buffer
             layers=tuple(sorted(layers)),
             layers_without_rope=tuple(sorted(without_rope)),
         )
@@ -156,7 +156,7 @@ def _check_frequencies(rotary: nn.Module, found: Probe, model: Any) -> None:
     family = FamilyRotary(rotary, family_apply(found.attention))
     # Whether a family holds its pairs side by side or in halves, position 1 has each cosine twice.
     cosines = family.rotation(np.ones(1), found.near.device).cos.flatten().sort().values
-    wanted = rotary.inv_freq.float().cos().repeat(2).sort().values  # type: ignore[operator, union-attr]  # a buffer
+    wanted = rotary.inv_freq.float().cos().repeat(2).sort().values  # type: ignore[operator]  # a buffer
     if cosines.shape != wanted.shape or not torch.allclose(cosines, wanted, atol=1e-5):
         raise MethodNotApplicable(
             f"the family {model.config.model_type!r} must compute its rotation from inv_freq, got one that does not follow "

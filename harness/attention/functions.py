@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -56,9 +57,9 @@ class Scales:
         if not active:
             return query
         positions = layout.query_positions()
-        product = 1.0
+        product = np.ones(positions.shape)
         for values in active:
-            product = product * values(positions)
+            product *= values(positions)
         factor = torch.as_tensor(product, dtype=torch.float32).to(query.device)
         return (query.float() * factor[:, None, :, None]).to(query.dtype)
 
@@ -267,10 +268,12 @@ def _is_zero(argument: Any) -> bool:
 
 def own_attention(module: nn.Module, name: str) -> Callable[..., Any]:
     """Return the attention function that a name stands for in a module's family; ``eager`` is each file's own."""
-    if name in ALL_ATTENTION_FUNCTIONS:
-        return ALL_ATTENTION_FUNCTIONS[name]
-    eager: Callable[..., Any] = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
-    return eager
+    found: Callable[..., Any] = (
+        ALL_ATTENTION_FUNCTIONS[name]
+        if name in ALL_ATTENTION_FUNCTIONS
+        else sys.modules[type(module).__module__].eager_attention_forward
+    )
+    return found
 
 
 @contextmanager

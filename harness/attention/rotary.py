@@ -130,14 +130,14 @@ class FamilyRotary:
     def rotate(self, states: Float[Tensor, "batch heads n head_dim"], rotation: Rotation) -> Tensor:
         """Return states rotated further, in their own dtype; computed in fp32."""
         wide = states.float()
-        no_heads = wide[:, :0]
         rotary_dim = rotation.cos.shape[-1]
-        if rotary_dim == wide.shape[-1]:
-            return self._apply(wide, no_heads, rotation.cos, rotation.sin)[0].to(states.dtype)
-        turned = self._apply(wide[..., :rotary_dim], no_heads[..., :rotary_dim], rotation.cos, rotation.sin)[
-            0
-        ]
-        return torch.cat((turned, wide[..., rotary_dim:]), dim=-1).to(states.dtype)
+        # The function turns queries and keys together: here one of them has no heads.
+        turned: Tensor = self._apply(
+            wide[..., :rotary_dim], wide[:, :0, :, :rotary_dim], rotation.cos, rotation.sin
+        )[0]
+        if rotary_dim < wide.shape[-1]:
+            turned = torch.cat((turned, wide[..., rotary_dim:]), dim=-1)
+        return turned.to(states.dtype)
 
 
 def family_apply(attention: nn.Module) -> Any:

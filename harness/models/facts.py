@@ -163,7 +163,7 @@ def _skeleton(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: 
     """Build the architecture on the meta device: shapes and modules, no memory, no random numbers."""
     try:
         with torch.device("meta"):
-            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
                 config, trust_remote_code=spec.trust_remote_code
             )
             return skeleton
@@ -186,8 +186,9 @@ def _rope_facts(skeleton: Any, spec: ModelSpec, where: str) -> RopeFacts:
 
 def _window_source(config: PreTrainedConfig, spec: ModelSpec) -> str:
     found = original_window(config)
-    by_flag = spec.original_context_length is not None or found is None
-    return "--original-context-length" if by_flag else found[1]
+    if spec.original_context_length is not None or found is None:
+        return "--original-context-length"
+    return found[1]
 
 
 def _dtype(spec: ModelSpec, config: PreTrainedConfig, device: str) -> str:

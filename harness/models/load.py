@@ -104,7 +104,7 @@ def _placement(spec: ModelSpec, where: str) -> dict[str, Any]:
         )
         from transformers import BitsAndBytesConfig
 
-        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=spec.quantization == "4bit", load_in_8bit=spec.quantization == "8bit"
         )
         if spec.device_map is None and spec.device != "auto":

@@ -115,7 +115,7 @@ def _hidden_states_and_head(
     if len(seen) != 1 or seen[0].shape[:2] != ids.shape:
         return None
     hidden = seen[0]
-    output_layer: Head | None = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    output_layer: Head | None = loaded.model.get_output_embeddings()
     for head in (output_layer, _replay(loaded.model, decoder, ids[:, :1])):
         if head is not None and _is_same(head(hidden[:, -1:])[0, -1], logits):
             return hidden, head
@@ -129,7 +129,7 @@ def _is_same(logits: Float[Tensor, " vocabulary"], expected: Float[Tensor, " voc
 
 def _decoder(model: PreTrainedModel) -> torch.nn.Module | None:
     """Return the module whose output the head reads, or None where the family does not show it."""
-    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    decoder = model.get_decoder()
     for candidate in (model.base_model, decoder):
         if isinstance(candidate, torch.nn.Module) and candidate is not model:
             return candidate
