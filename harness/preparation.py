@@ -62,7 +62,8 @@ def prepare(
     check_output(folder, key, overwrite=loaded.config.overwrite)
     weights = _with_stored_dtypes(weights, folder, key)
     for entry in weights:
-        _warn_of_window(entry.model_label, entry.inspected.facts)
+        if entry.method_weights is None:
+            _warn_of_window(entry.model_label, entry.inspected.facts)
     plan = plan_run(loaded, choices, weights)
     return PreparedRun(
         plan=plan,
@@ -97,13 +98,11 @@ def _inspected(specs: Sequence[WeightsSpec]) -> list[Weights]:
     windows: dict[str, int] = {}
     for entry in specs:
         try:
-            # A checkpoint tuned for long inputs names its new window: L stays the one of the model itself.
-            own = windows.get(entry.model_label)
-            spec = entry.spec if own is None else replace(entry.spec, original_context_length=own)
-            inspected = inspect_model(spec)
+            inspected = inspect_model(entry.spec)
         except LongbenchError as error:
             errors.append(str(error))
             continue
+        # A checkpoint tuned for long inputs names its new window: L stays the one of the model itself, read first.
         window = windows.setdefault(entry.model_label, inspected.facts.original_context_length)
         found.append(
             Weights(

@@ -206,6 +206,7 @@ def test_a_window_larger_than_the_models_is_an_error():
 def test_a_length_that_a_task_cannot_fill_is_an_error_that_names_the_smallest():
     minimum = load_config({}) and choose(load_config({})).tasks[0].task.minimum_length(ByteTokenizer())
 
+    assert plan_of(lengths=str(minimum)).lengths == (minimum,)
     assert error_of(lengths="1,64,2k") == [
         f"--lengths: context length must be at least {minimum} for passkey with model m, got 1. Ask for longer ones.",
         f"--lengths: context length must be at least {minimum} for passkey with model m, got 64. Ask for longer ones.",

@@ -290,6 +290,8 @@ def test_a_method_that_turns_out_not_to_be_applicable_is_one_row_per_cell(matrix
         ("pi", "not_applicable"): 2,
         ("self_extend:group=8:window=16", "ok"): 4,
     }
+    (summary.folder / "plan.json").unlink()
+    assert run(**matrix | {"tasks": "passkey"}).computed == 0
 
 
 def test_a_method_that_breaks_fails_its_samples_and_no_others(matrix, monkeypatch):
