@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from longbench_run.tasks import words
 
 GENERATOR_VERSION = 1
-"""Raised whenever a document changes: numbers measured on other documents are other numbers."""
+"""Raised whenever a document changes, its words included: numbers on other documents are other numbers."""
 
 _STATEMENTS: dict[str, tuple[str, ...]] = {
     "trade": (
@@ -103,7 +103,9 @@ class _Person:
     goods: str
 
     def say(self, template: str, relation: str) -> str:
-        sentence = template.format(name=self.name, goods=self.goods, **(self.facts | {"value": self.facts[relation]}))
+        sentence = template.format(
+            name=self.name, goods=self.goods, **(self.facts | {"value": self.facts[relation]})
+        )
         return sentence[0].upper() + sentence[1:]
 
 
@@ -147,7 +149,9 @@ class _World:
         draw = self.random_state
         animal = draw.choice(words.ANIMALS)
         article = "an" if animal[0] in "aeiou" and not animal.startswith("one") else "a"
-        price = f"{draw.randint(2, 19)} shillings" + (f" and {draw.randint(2, 11)} pence" if draw.random() < 0.5 else "")
+        price = f"{draw.randint(2, 19)} shillings" + (
+            f" and {draw.randint(2, 11)} pence" if draw.random() < 0.5 else ""
+        )
         facts = {
             "trade": draw.choice(words.TRADES),
             "home": draw.choice(self.towns),
@@ -200,7 +204,9 @@ def _reminder(world: _World) -> str:
 def _quotation(world: _World) -> str:
     """Repeat sentences word for word."""
     draw = world.random_state
-    opening = draw.choice(("It was written in the book: ", "The clerk read once more: ", "Again and again: ", ""))
+    opening = draw.choice(
+        ("It was written in the book: ", "The clerk read once more: ", "Again and again: ", "")
+    )
     return opening + " ".join(world.earlier(world.sentences) for _ in range(draw.randint(1, 4)))
 
 
@@ -216,7 +222,9 @@ def _dialogue(world: _World) -> str:
     for relation in draw.sample(sorted(_QUESTIONS), draw.randint(1, 3)):
         (person,) = world.company(1)
         question, answer = (person.say(template, relation) for template in _QUESTIONS[relation])
-        lines.append(f'"{question}" asked {asking.name} {draw.choice(words.MANNERS)}. "{answer}" said {answering.name}.')
+        lines.append(
+            f'"{question}" asked {asking.name} {draw.choice(words.MANNERS)}. "{answer}" said {answering.name}.'
+        )
     return " ".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+
 def path() -> Path:
     """Return the folder of the bundled model, as `from_pretrained` takes it.
 

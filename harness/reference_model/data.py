@@ -41,12 +41,17 @@ class Row:
     kinds: NDArray[np.int64]
 
 
+def read_book(path: Path) -> str:
+    """Return the text of a file with Unix line ends."""
+    return path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+
+
 def read_books(folder: Path | None, tokenizer: PreTrainedTokenizerFast) -> NDArray[np.uint16]:
     """Return the tokens of every ``.txt`` file of a folder, one book after the other; empty without a folder."""
     books = [np.zeros(0, dtype=np.uint16)]
     for path in sorted(folder.glob("*.txt")) if folder else ():
-        text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
-        books.append(np.array(tokenizer.encode(text, add_special_tokens=False), dtype=np.uint16))
+        ids = tokenizer.encode(read_book(path), add_special_tokens=False)
+        books.append(np.array(ids, dtype=np.uint16))
     return np.concatenate(books)
 
 
@@ -94,7 +99,7 @@ class Rows:
         segment = self._random_tokens(draw, draw.randint(4, 64))
         ids = np.resize(segment, length - 1)
         kinds = np.full(length - 1, Kind.COPIED)
-        kinds[: len(segment) + 1] = Kind.IGNORED  # one token more: where the repetition begins cannot be known
+        kinds[: len(segment) + 1] = Kind.IGNORED  # one more: that the repetition begins cannot be known
         return self._with_bos(ids, kinds)
 
     def scattered(self, draw: random.Random, length: int) -> Row:
@@ -229,7 +234,8 @@ class Rows:
     def _with_bos(self, ids: NDArray[np.int64], kinds: NDArray[np.int64]) -> Row:
         bos = self.tokenizer.bos_token_id
         return Row(
-            np.concatenate([[bos], ids]).astype(np.int64), np.concatenate([[Kind.IGNORED], kinds]).astype(np.int64)
+            np.concatenate([[bos], ids]).astype(np.int64),
+            np.concatenate([[Kind.IGNORED], kinds]).astype(np.int64),
         )
 
     def _encode(self, text: str) -> list[int]:

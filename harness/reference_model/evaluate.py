@@ -1,85 +1,249 @@
-"""Measure a model folder: `python -m longbench_run.harness.reference_model.evaluate`."""
+"""Measure the reference model: `python -m longbench_run.harness.reference_model.evaluate`.
+
+Measures through the same tasks, methods and engine as a run, point by point; a killed measurement goes on.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+import argparse
+import hashlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from longbench_run.tasks.base import Generated, GenerateRequest, Sample
+from longbench_run.harness import reference_model
+from longbench_run.harness.methods import parse_method, parse_methods
+from longbench_run.harness.models.generate import generate
+from longbench_run.harness.models.load import load_model
+from longbench_run.harness.models.score import score
+from longbench_run.harness.models.spec import ModelSpec
+from longbench_run.harness.reference_model.card import Table, render_card
+from longbench_run.harness.reference_model.figures import Figure, Figures, Point
+from longbench_run.tasks.base import GenerateRequest, ScoreRequest
 from longbench_run.tasks.passkey import Passkey
+from longbench_run.tasks.perplexity import Perplexity
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from longbench_run.harness.models.load import LoadedModel
+
+METHODS = "none,pi,yarn,abf,entropy_abf,self_extend,ntk,rerope"
+DEPTHS = 10
+SCORED = 256
+"""Last tokens of a document whose nll is compared under more or less context."""
 
 
-@dataclass(frozen=True, slots=True)
-class PasskeyFigures:
-    """Keys found."""
-
-    context_length: int
-    by_depth: dict[float, float]
-    """Depth -> share of trials in which the key was found."""
-
-    @property
-    def accuracy(self) -> float:
-        """Mean over depths, which have equally many trials."""
-        return sum(self.by_depth.values()) / len(self.by_depth)
-
-    @property
-    def worst(self) -> float:
-        """Accuracy at the worst depth."""
-        return min(self.by_depth.values())
-
-
-@torch.inference_mode()
-def passkey_accuracy(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    context_length: int,
-    depths: int = 10,
-    trials: int = 20,
-    seed: int = 0,
-    tokens_per_batch: int = 8192,
-) -> PasskeyFigures:
-    """Ask for keys with the task that users run, greedily.
+def passkey(
+    loaded: LoadedModel, *, context_length: int, count: int, seed: int
+) -> tuple[list[float], list[float]]:
+    """Ask for keys with the task that users run, at ten depths in turn.
 
     Args:
-        model: The model, on CPU.
-        tokenizer: Its tokenizer.
+        loaded: The model, with whatever method is applied to it.
         context_length: Tokens, prompt plus answer budget.
-        depths: Depths from 0 to 1.
-        trials: Keys per depth.
+        count: Samples.
         seed: Seed of the keys.
-        tokens_per_batch: Prompts of equal length are computed together up to this many tokens.
+
+    Returns:
+        Score (1 where the key was found) and depth of each sample.
     """
-    task = Passkey(depths=depths)
-    samples = task.samples(context_length=context_length, count=depths * trials, seed=seed, tokenizer=tokenizer)
-    by_tokens: dict[int, list[tuple[Sample, GenerateRequest]]] = defaultdict(list)
-    for sample in samples:
-        if isinstance(sample.request, GenerateRequest):
-            by_tokens[len(sample.request.prompt_ids)].append((sample, sample.request))
-    found: dict[float, list[float]] = defaultdict(list)
-    for tokens, equal in by_tokens.items():
-        size = max(1, tokens_per_batch // tokens)
-        for start in range(0, len(equal), size):
-            batch = equal[start : start + size]
-            prompts = torch.tensor([request.prompt_ids for _, request in batch])
-            answers = _greedy(model, prompts, batch[0][1].max_new_tokens)
-            for (sample, _), ids in zip(batch, answers.tolist(), strict=True):
-                output = Generated(token_ids=tuple(ids), text=tokenizer.decode(ids, skip_special_tokens=True))
-                found[sample.depth or 0.0].append(task.score(sample, output).scores["accuracy"])
-    return PasskeyFigures(context_length, {depth: sum(f) / len(f) for depth, f in sorted(found.items())})
+    task = Passkey(depths=DEPTHS)
+    scores, depths = [], []
+    for sample in task.samples(
+        context_length=context_length, count=count, seed=seed, tokenizer=loaded.tokenizer
+    ):
+        if isinstance(sample.request, GenerateRequest) and sample.depth is not None:
+            scores.append(task.score(sample, generate(loaded, sample.request)).scores["accuracy"])
+            depths.append(sample.depth)
+    return scores, depths
 
 
-def _greedy(model: LlamaForCausalLM, prompts: torch.Tensor, count: int) -> torch.Tensor:
-    """Return ``count`` most likely tokens for each prompt, shape ``(prompts, count)``."""
-    out = model(input_ids=prompts, use_cache=True, logits_to_keep=1)
-    chosen = [out.logits[:, -1].argmax(-1)]
-    for _ in range(count - 1):
-        out = model(input_ids=chosen[-1][:, None], past_key_values=out.past_key_values, use_cache=True)
-        chosen.append(out.logits[:, -1].argmax(-1))
-    return torch.stack(chosen, 1)
+def document_nll(
+    loaded: LoadedModel, *, context_length: int, longest: int, count: int, seed: int
+) -> list[float]:
+    """Score the same tokens of generated documents under more or less context.
+
+    Args:
+        loaded: The model, with whatever method is applied to it.
+        context_length: Tokens in the window.
+        longest: Longest context length compared: the scored tokens end there.
+        count: Documents.
+        seed: Seed of the documents.
+
+    Returns:
+        Mean nll of each document's scored tokens, in nats per token.
+    """
+    task = Perplexity(protocol="same_tokens", last=SCORED, tokens=longest)
+    return [
+        float(np.mean(score(loaded, sample.request.windows)[0]))
+        for sample in task.samples(
+            context_length=context_length, count=count, seed=seed, tokenizer=loaded.tokenizer
+        )
+        if isinstance(sample.request, ScoreRequest)
+    ]
+
+
+class Evaluation:
+    """Measures points that are not in the file of figures yet.
+
+    Args:
+        folder: The model.
+        dtype: What to compute in.
+        figures: File of figures.
+        seed: Seed of keys and documents.
+        longest: Longest context length compared on documents, in windows.
+    """
+
+    def __init__(self, *, folder: Path, dtype: str, figures: Path, seed: int, longest: int) -> None:
+        self.loaded = load_model(ModelSpec(model=str(folder), dtype=dtype))
+        self.weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        self.window = self.loaded.facts.original_context_length
+        self.longest = longest * self.window
+        self._seed = seed
+        self._figures = Figures(figures)
+
+    def figure(self, task: str, method: str, *, context_length: int, factor_for: int, count: int) -> Figure:
+        """Measure one point, unless it was measured before.
+
+        Args:
+            task: ``passkey`` or ``documents``.
+            method: As a user writes it.
+            context_length: Tokens.
+            factor_for: Context length that the method's parameters are resolved for.
+            count: Samples.
+        """
+        resolved = parse_method(method).resolve(self.loaded.facts.rope, context_length=factor_for)
+        point = Point(
+            weights=self.weights,
+            dtype=self.loaded.facts.dtype,
+            task=task,
+            method=resolved.canonical,
+            context_length=context_length,
+            seed=self._seed,
+            count=count,
+        )
+        figure = self._figures.get(point)
+        if figure is None:
+            figure = self._measure(point)
+            self._figures.add(figure)
+        return figure
+
+    def _measure(self, point: Point) -> Figure:
+        sample = {"context_length": point.context_length, "count": point.count, "seed": point.seed}
+        with parse_method(point.method).applied_to(self.loaded.model):
+            if point.task == "passkey":
+                scores, depths = passkey(self.loaded, **sample)
+                return Figure(point=point, scores=scores, depths=depths)
+            return Figure(
+                point=point, scores=document_nll(self.loaded, longest=self.longest, **sample), depths=[]
+            )
+
+
+def inside(evaluation: Evaluation, *, trials: int, documents: int) -> Table:
+    """Measure the unmodified model at a quarter, half and all of its window, as far as the tasks fill them."""
+    window = evaluation.window
+    shortest = max(SCORED + 2, Passkey(depths=DEPTHS).minimum_length(evaluation.loaded.tokenizer))
+    table = Table("none", {})
+    for context_length in (n for n in (window // 4, window // 2, window) if n >= shortest):
+        for task, count in (("passkey", DEPTHS * trials), ("documents", documents)):
+            table.rows["none", task, context_length] = _report(
+                evaluation.figure(task, "none", context_length=context_length, factor_for=window, count=count)
+            )
+    return table
+
+
+def beyond(
+    evaluation: Evaluation,
+    policy: str,
+    *,
+    methods: list[str],
+    multiples: list[int],
+    trials: int,
+    documents: int,
+) -> Table:
+    """Measure methods at multiples of the window, the shortest first.
+
+    Args:
+        evaluation: What measures.
+        policy: ``fixed`` (each method set once, for the longest length) or ``per-length``.
+        methods: As a user writes them.
+        multiples: Context lengths in windows.
+        trials: Keys per depth at the window; half as many at twice the window and so on, at least 2.
+        documents: Documents at every length.
+    """
+    table = Table(policy, {})
+    for multiple in multiples:
+        context_length = multiple * evaluation.window
+        for method in methods:
+            for task, count in (("passkey", DEPTHS * max(2, trials // multiple)), ("documents", documents)):
+                table.rows[method, task, context_length] = _report(
+                    evaluation.figure(
+                        task,
+                        method,
+                        context_length=context_length,
+                        factor_for=max(multiples) * evaluation.window
+                        if policy == "fixed"
+                        else context_length,
+                        count=count,
+                    )
+                )
+    return table
+
+
+def _report(figure: Figure) -> Figure:
+    worst = f"  worst depth {figure.worst_depth:.2f}" if figure.point.task == "passkey" else ""
+    print(  # noqa: T201 - a script
+        f"{figure.point.task:9} at {figure.point.context_length:6}  n {figure.point.count:3}  "
+        f"{figure.estimate.value:.3f}{worst}  {figure.point.method}",
+        flush=True,
+    )
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; write the model card where one is asked for."""
+    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
+    parser.add_argument(
+        "--model", type=Path, default=reference_model.path(), help="folder; default: the bundled one"
+    )
+    parser.add_argument("--methods", default=METHODS, help=f"default {METHODS}")
+    parser.add_argument("--multiples", default="1,2,4,8", help="context lengths in windows; default 1,2,4,8")
+    parser.add_argument("--trials", type=int, default=20, help="keys per depth at the window; default 20")
+    parser.add_argument("--documents", type=int, default=10, help="generated documents; default 10")
+    parser.add_argument("--dtype", default="float32", help="what to compute in; default float32")
+    parser.add_argument("--seed", type=int, default=0, help="seed of keys and documents; default 0")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; default 1")
+    parser.add_argument("--figures", type=Path, default=Path("runs/reference_model/figures.jsonl"))
+    parser.add_argument("--card", type=Path, help="write the model card to this file")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    methods = [method.text for method in parse_methods(options.methods)]
+    multiples = [int(multiple) for multiple in options.multiples.split(",")]
+    evaluation = Evaluation(
+        folder=options.model,
+        dtype=options.dtype,
+        figures=options.figures,
+        seed=options.seed,
+        longest=max(multiples),
+    )
+    within = inside(evaluation, trials=options.trials, documents=options.documents)
+    tables = [
+        beyond(
+            evaluation,
+            policy,
+            methods=methods,
+            multiples=multiples,
+            trials=options.trials,
+            documents=options.documents,
+        )
+        for policy in ("fixed", "per-length")
+    ]
+    if options.card is not None:
+        options.card.write_text(render_card(options.model, within, tables), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -46,7 +46,14 @@ STAGES: tuple[Stage, ...] = (
         batch=16,
         steps=500,
         learning_rate=(3e-3, 3e-3),
-        mixture={"copying": 0.1, "scattered": 0.3, "planted": 0.3, "passkey": 0.1, "documents": 0.1, "books": 0.1},
+        mixture={
+            "copying": 0.1,
+            "scattered": 0.3,
+            "planted": 0.3,
+            "passkey": 0.1,
+            "documents": 0.1,
+            "books": 0.1,
+        },
         answer_weight=2.0,
     ),
     Stage(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
 import os
 import random
@@ -13,11 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from longbench_run.harness.reference_model.data import DOCUMENT_SEED, Kind, Row, Rows, read_books
-from longbench_run.harness.reference_model.evaluate import passkey_accuracy
+from longbench_run.harness.models.load import load_model
+from longbench_run.harness.models.spec import ModelSpec
+from longbench_run.harness.reference_model.card import RECORD
+from longbench_run.harness.reference_model.data import DOCUMENT_SEED, Kind, Row, Rows, read_book, read_books
+from longbench_run.harness.reference_model.evaluate import DEPTHS, passkey
 from longbench_run.harness.reference_model.stages import STAGES, Stage
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer, train_tokenizer
 from longbench_run.tasks.documents import generate_document
@@ -86,7 +92,7 @@ class Training:
     def __init__(
         self, *, output: Path, text: Path | None, seed: int, minutes_between_checkpoints: float = 2.0
     ) -> None:
-        self.output = output
+        self.output, self.text, self.seed = output, text, seed
         self.seconds_between_checkpoints = 60 * minutes_between_checkpoints
         output.mkdir(parents=True, exist_ok=True)
         self.tokenizer = self._tokenizer(text)
@@ -105,6 +111,7 @@ class Training:
             stage = STAGES[self.progress.stage]
             self._run_stage(stage)
             self._finish_stage(stage)
+        self._record()
 
     def _run_stage(self, stage: Stage) -> None:
         progress = self.progress
@@ -113,7 +120,11 @@ class Training:
         while progress.step < stage.steps and not self._is_copying(stage):
             step_started = time.monotonic()
             row = self.rows.batch(
-                stage=stage.name, step=progress.step, count=stage.batch, length=stage.length, mixture=stage.mixture
+                stage=stage.name,
+                step=progress.step,
+                count=stage.batch,
+                length=stage.length,
+                mixture=stage.mixture,
             )
             self._step(stage, row)
             progress.step += 1
@@ -139,7 +150,9 @@ class Training:
         self.model.train()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
-            logits = self.model.lm_head(hidden[:, :-1][is_target])  # only rows that are predicted: (targets, vocabulary)
+            logits = self.model.lm_head(
+                hidden[:, :-1][is_target]
+            )  # only rows that are predicted: (targets, vocabulary)
         weights = torch.where(kinds >= Kind.COPIED, stage.answer_weight, 1.0)
         nll = functional.cross_entropy(logits.float(), targets, reduction="none")
         loss = (nll * weights).sum() / weights.sum()
@@ -172,21 +185,48 @@ class Training:
         )
 
     def _finish_stage(self, stage: Stage) -> None:
-        """Write the model as it would be shipped, measure it, and go on."""
+        """Write the model as it would be shipped, measure it as it is shipped, and go on."""
         progress = self.progress
         folder = self.output / stage.name
-        shipped = export(self.model, self.tokenizer, window=stage.length, folder=folder)
+        export(self.model, self.tokenizer, window=stage.length, folder=folder)
         accuracy = None
         if stage.length >= Passkey().minimum_length(self.tokenizer):
-            accuracy = passkey_accuracy(shipped, self.tokenizer, context_length=stage.length, trials=4).accuracy
+            loaded = load_model(ModelSpec(model=str(folder), dtype="float32"))
+            scores, _ = passkey(loaded, context_length=stage.length, count=4 * DEPTHS, seed=0)
+            accuracy = sum(scores) / len(scores)
         progress.history.append(
-            {"stage": stage.name, "steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+            {
+                "stage": stage.name,
+                "steps": progress.step,
+                "tokens": progress.tokens,
+                "seconds": progress.seconds,
+            }
             | {"copying": progress.copying, "loss": progress.loss, "passkey": accuracy}
         )
-        asked = f"passkey {accuracy:.3f} at {stage.length}" if accuracy is not None else "too short for the passkey"
+        asked = (
+            f"passkey {accuracy:.3f} at {stage.length}"
+            if accuracy is not None
+            else "too short for the passkey"
+        )
         print(f"{stage.name} done: {asked}, {progress.seconds / 60:.1f} min", flush=True)
         progress.stage, progress.step = progress.stage + 1, 0
         self._save()
+
+    def _record(self) -> None:
+        """Write beside the last weights how they came about."""
+        record = {
+            "seed": self.seed,
+            "parameters": self.model.num_parameters(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "stages": self.progress.history,
+            "books": [
+                {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+                for path in (sorted(self.text.glob("*.txt")) if self.text else ())
+            ],
+        }
+        file = self.output / STAGES[-1].name / RECORD
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     @property
     def _checkpoint(self) -> Path:
@@ -200,7 +240,7 @@ class Training:
         }
         unfinished = self._checkpoint.with_suffix(".unfinished")
         torch.save(state, unfinished)
-        os.replace(unfinished, self._checkpoint)
+        unfinished.replace(self._checkpoint)
         self._last_save = time.monotonic()
 
     def _load(self) -> None:
@@ -220,7 +260,7 @@ class Training:
         if not folder.exists():
             unfinished = self.output / "tokenizer.unfinished"
             train_tokenizer(tokenizer_texts(text), vocab_size=VOCABULARY).save_pretrained(str(unfinished))
-            os.replace(unfinished, folder)
+            unfinished.replace(folder)
         return load_tokenizer(folder)
 
 
@@ -232,33 +272,35 @@ def tokenizer_texts(text: Path | None) -> Iterator[str]:
     for _ in range(100):
         yield passkey_prompt(key=draw.randint(10_000, 99_999), sentences=40, boundary=draw.randint(0, 40))
     for path in sorted(text.glob("*.txt")) if text else ():
-        yield path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+        yield read_book(path)
 
 
-def export(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, window: int, folder: Path
-) -> LlamaForCausalLM:
-    """Write a model in bf16 as a Hugging Face folder and return it as a user gets it, computing in float32."""
+def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, window: int, folder: Path) -> None:
+    """Write a model in bf16 as a Hugging Face folder."""
     shipped = LlamaForCausalLM(model_config(window))
     shipped.load_state_dict(model.state_dict())
     shipped.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(str(folder))
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes files that only their owner can read
-    loaded: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return loaded.eval()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train, or go on training."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoints; a killed training goes on")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of checkpoints; a killed training goes on"
+    )
     parser.add_argument("--text", type=Path, help="folder of .txt files to train on besides generated text")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
-    parser.add_argument("--threads", type=int, default=math.ceil((os.cpu_count() or 1) / 2), help="CPU threads")
+    parser.add_argument(
+        "--threads", type=int, default=math.ceil((os.cpu_count() or 1) / 2), help="CPU threads"
+    )
     options = parser.parse_args(arguments)
     if options.text is not None and not any(options.text.glob("*.txt")):
-        parser.error(f"--text must be a folder with .txt files, got {str(options.text)!r}. Leave it out to train without.")
+        parser.error(
+            f"--text must be a folder with .txt files, got {str(options.text)!r}. Leave it out to train without."
+        )
     torch.set_num_threads(options.threads)
     Training(output=options.output, text=options.text, seed=options.seed).run()
     return 0
