@@ -1,9 +1,11 @@
-"""NTK-aware scaling of the base."""
+"""NTK-aware scaling of the base, and the two corrections of ReRoPE's author."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from longbench_run.harness.methods.base import Frequencies, known
 from longbench_run.harness.methods.factor import Factored
@@ -29,3 +31,52 @@ class NtkAware(Factored):
         """Axis 1: the frequencies of base b s^(d/(d-2))."""
         new_base = ntk_base(base, factor=known(self.factor), rotary_dim=2 * len(inv_freq))
         return rebased(inv_freq, base=base, new_base=new_base), new_base
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtkFixed(Factored):
+    """Divide pair i by s^(2(i+1)/d): the fastest pair is stretched a little too, the slowest by exactly s.
+
+    Source:
+        Su 2023, kexue.fm/archives/9706 (NTK-RoPE-fixed).
+    """
+
+    name: ClassVar[str] = "ntk_fixed"
+    summary: ClassVar[str] = (
+        "NTK-fixed: pair i divided by factor^(2(i+1)/d), so that the slowest is divided by the factor"
+    )
+    source: ClassVar[str] = "Su 2023, kexue.fm/archives/9706"
+
+    def frequencies(self, inv_freq: Frequencies, base: float) -> tuple[Frequencies, float]:
+        """Axis 1: theta_i s^(-2(i+1)/d)."""
+        pairs = np.arange(1, len(inv_freq) + 1)
+        return inv_freq * known(self.factor) ** (-pairs / len(inv_freq)), base
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtkMixed(Factored):
+    """Divide pair i by exp(a (i+1)^beta), a = ln s / (d/2)^beta: between Position Interpolation and NTK-fixed.
+
+    Source:
+        Su 2023, kexue.fm/archives/9706 (NTK-RoPE-mixed, best beta there 0.625); the default beta as in
+        bojone/rerope@acfe788, ``ntk_patch.py``, whose form is ``ntk_mixed+log_n``.
+    """
+
+    name: ClassVar[str] = "ntk_mixed"
+    summary: ClassVar[str] = (
+        "NTK-mixed: pair i divided by exp(a (i+1)^beta); the author's form is ntk_mixed+log_n"
+    )
+    source: ClassVar[str] = "Su 2023, kexue.fm/archives/9706; bojone/rerope@acfe788"
+
+    beta: float = 0.75
+    """Exponent, from 0 (Position Interpolation) to 1 (NTK-fixed)."""
+
+    def __post_init__(self) -> None:
+        """Check the exponent."""
+        super().__post_init__()
+        self.require("beta", 0 <= self.beta <= 1, "from 0 to 1")
+
+    def frequencies(self, inv_freq: Frequencies, base: float) -> tuple[Frequencies, float]:
+        """Axis 1: theta_i exp(-ln s ((i+1) / (d/2))^beta)."""
+        share = np.arange(1, len(inv_freq) + 1) / len(inv_freq)
+        return inv_freq * np.exp(-np.log(known(self.factor)) * share**self.beta), base

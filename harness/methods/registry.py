@@ -18,14 +18,19 @@ BUILT_IN = {
     "none": "none:Unmodified",
     "pi": "pi:PositionInterpolation",
     "ntk": "ntk:NtkAware",
+    "ntk_mixed": "ntk:NtkMixed",
+    "ntk_fixed": "ntk:NtkFixed",
     "ntk_by_parts": "yarn:NtkByParts",
     "yarn": "yarn:Yarn",
+    "llama3": "llama3:Llama3",
     "abf": "abf:AdjustedBase",
     "entropy_abf": "abf:EntropyAwareAbf",
     "log_n": "log_n:LogN",
     "self_extend": "self_extend:SelfExtend",
     "rerope": "rerope:ReRope",
     "leaky_rerope": "rerope:LeakyReRope",
+    "lm_infinite": "lambda_mask:LmInfinite",
+    "streaming_llm": "lambda_mask:StreamingLlm",
 }
 """Name -> ``module:class`` inside this package."""
 

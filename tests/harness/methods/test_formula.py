@@ -111,7 +111,47 @@ def formula(method, n):
     self_extend = np.where(delta < 16, delta, p // 3 - j // 3 + 16 - 16 // 3)
     one = np.ones((3, n))
     causal = delta >= 0
+    turns = L * plain_theta() / (2 * np.pi)
     cases = {
+        "ntk_fixed:factor=4": (plain_theta() * 4.0 ** (-2 * np.arange(1, 9) / 16), delta, one, causal),
+        "ntk_mixed:factor=12+log_n": (
+            plain_theta() * np.exp(-math.log(12) / 8**0.75 * np.arange(1, 9) ** 0.75),
+            delta,
+            one * log_n(n),
+            causal,
+        ),
+        "llama3:factor=8": (
+            np.where(
+                turns > 4,
+                plain_theta(),
+                np.where(
+                    turns < 1,
+                    plain_theta() / 8,
+                    plain_theta() * ((1 - (turns - 1) / 3) / 8 + (turns - 1) / 3),
+                ),
+            ),
+            delta,
+            one,
+            causal,
+        ),
+        "lm_infinite:window=32:sinks=4": (
+            plain_theta(),
+            np.minimum(delta, 32),
+            one,
+            causal & ((delta < 32) | (j < 4)),
+        ),
+        "streaming_llm:window=32:sinks=4": (
+            plain_theta(),
+            np.where(delta < 32, delta, np.minimum(p, 35) - j),
+            one,
+            causal & ((delta < 32) | (j < 4)),
+        ),
+        "streaming_llm:window=32:sinks=4+yarn:factor=2": (
+            yarn_theta(2),
+            np.where(delta < 32, delta, np.minimum(p, 35) - j),
+            one * (0.1 * math.log(2) + 1) ** 2,
+            causal & ((delta < 32) | (j < 4)),
+        ),
         "ntk_by_parts:factor=4": (yarn_theta(4), delta, one, causal),
         "ntk_by_parts:factor=4:ramp=paper": (yarn_theta(4, ramp="paper"), delta, one, causal),
         "yarn:factor=4:temperature=per_query": (
@@ -168,6 +208,12 @@ def formula(method, n):
 
 
 METHODS = (
+    "ntk_fixed:factor=4",
+    "ntk_mixed:factor=12+log_n",
+    "llama3:factor=8",
+    "lm_infinite:window=32:sinks=4",
+    "streaming_llm:window=32:sinks=4",
+    "streaming_llm:window=32:sinks=4+yarn:factor=2",
     "ntk_by_parts:factor=4",
     "ntk_by_parts:factor=4:ramp=paper",
     "yarn:factor=4:temperature=per_query",

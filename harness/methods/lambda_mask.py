@@ -1,0 +1,94 @@
+"""Methods that see the first keys and the last ones only: LM-Infinite and StreamingLLM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from longbench_run.harness.methods.base import Band, Interval, known
+from longbench_run.harness.methods.position_maps import constant, near
+from longbench_run.harness.methods.windowed import Windowed
+
+
+def sinks_beyond(window: int, sinks: int) -> Interval:
+    """Return the first ``sinks`` keys where their distance is at least ``window``."""
+    return Interval(start=np.zeros_like, stop=lambda p: np.minimum(p - window + 1, sinks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowAndSinks(Windowed):
+    """The last ``window`` keys and the first ``sinks``, nothing between."""
+
+    sinks: int
+    """First keys that are always seen, at least 0."""
+
+    def __post_init__(self) -> None:
+        """Check the sinks."""
+        super().__post_init__()
+        self.require("sinks", self.sinks >= 0, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LmInfinite(WindowAndSinks):
+    """The last ``window`` keys at their distances, the first ``sinks`` at distance ``window``, nothing between.
+
+    Source:
+        Han et al. 2023, arXiv:2308.16137; Glaciohound/LM-Infinite@a0ce64c. Left out: the re-introduced middle
+        tokens of its passkey runs, which depend on content.
+    """
+
+    name: ClassVar[str] = "lm_infinite"
+    summary: ClassVar[str] = (
+        "LM-Infinite: a window and the first tokens, whose distance is held at the window"
+    )
+    source: ClassVar[str] = "Han et al. 2023, arXiv:2308.16137; Glaciohound/LM-Infinite@a0ce64c"
+
+    sinks: int = 10
+    """First keys that are always seen, at least 0."""
+
+    @staticmethod
+    def default_window(original_context_length: int) -> int:
+        """Return L."""
+        return original_context_length
+
+    def bands(self) -> tuple[Band, ...]:
+        """Axes 3 and 4: the window as it is; the sinks at 0, their queries at the window."""
+        window = known(self.window)
+        return (
+            Band(keys=near(window)),
+            Band(keys=sinks_beyond(window, self.sinks), query_map=constant(window), key_map=np.zeros_like),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingLlm(WindowAndSinks):
+    """The last ``window`` keys and the first ``sinks``, at the distances they have inside a cache of that size.
+
+    rho = p - j where p - j < window, else min(p, sinks + window - 1) - j.
+
+    Source:
+        Xiao et al. 2023, arXiv:2309.17453; mit-han-lab/streaming-llm@2e50426.
+    """
+
+    name: ClassVar[str] = "streaming_llm"
+    summary: ClassVar[str] = "StreamingLLM: a window and the first tokens, at their places inside the cache"
+    source: ClassVar[str] = "Xiao et al. 2023, arXiv:2309.17453; mit-han-lab/streaming-llm@2e50426"
+
+    sinks: int = 4
+    """First keys that are always seen, at least 0."""
+
+    @staticmethod
+    def default_window(original_context_length: int) -> int:
+        """Return L - 4."""
+        return original_context_length - 4
+
+    def bands(self) -> tuple[Band, ...]:
+        """Axes 3 and 4: the window as it is; the sinks where they are, their queries at the cache's last place."""
+        window = known(self.window)
+        last = self.sinks + window - 1
+        return (
+            Band(keys=near(window)),
+            Band(keys=sinks_beyond(window, self.sinks), query_map=lambda p: np.minimum(p, last)),
+        )
