@@ -123,6 +123,7 @@ CASES = {
     "text that is too short": Case(["--model", "tiny-llama", "--lengths", "512", "--tasks", "perplexity:text=texts"], "perplexity: text must hold a document of at least 511 tokens for context length 512, got at most 5 in the first 1. Ask for shorter lengths or give longer documents.", write("texts/a.txt", "short")),
     # Stored runs
     "output that holds another run": Case([*DONE, "--model", "tiny-llama", "--seed", "1"], "done: --output must be a new folder or the same run, got a folder that holds another run (started {started}). Choose another --output or --overwrite all."),
+    "dry run into another run": Case([*DONE, "--model", "tiny-llama", "--seed", "1", "--dry-run"], "done: --output must be a new folder or the same run, got a folder that holds another run (started {started}). Choose another --output or --overwrite all."),
     "output that holds other files": Case(["--model", "tiny-llama", "--output", "texts"], "texts: --output must be a new folder or a run, got a folder that holds other files ('a.txt'). Choose another --output.", write("texts/a.txt", "mine")),
     "output that is a file": Case(["--model", "tiny-llama", "--output", "mine"], "mine: --output must be a folder, got a file. Choose another --output.", write("mine", "")),
     "output that another process writes": Case(["--model", "tiny-llama", *DONE, "--output", "busy"], "busy: --output must be written by one process at a time, got a run that process {pid} is writing. Wait for it to end, or choose another --output.", held_lock),

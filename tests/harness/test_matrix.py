@@ -14,6 +14,7 @@ from longbench_run.harness.matrix import first_samples, lengths_for, plan_run
 from longbench_run.harness.methods import RopeFacts
 from longbench_run.harness.plan import Weights
 from longbench_run.harness.run_key import AskedWeights, output_folder, run_key
+from longbench_run.harness.sample_cache import SampleCache
 from longbench_run.results.records import ModelIdentity
 from longbench_run.tasks.base import TaskError
 
@@ -334,6 +335,39 @@ def test_data_that_cannot_fill_a_length_fails_before_anything_runs(tmp_path):
 
     with pytest.raises(TaskError, match="must hold a document of at least 1024 tokens"):
         first_samples(plan)
+
+
+class WordTokenizer(ByteTokenizer):
+    """One token per two bytes."""
+
+    def encode(self, text, *, add_special_tokens=True):
+        raw = text.encode()
+        return [256 + raw[i] for i in range(0, len(raw), 2)]
+
+
+def test_samples_are_made_once_for_all_methods_and_again_for_another_tokenizer():
+    one, two = weights("a"), weights("b")
+    two.inspected.tokenizer = WordTokenizer()
+    plan = plan_of(one, two, methods="pi", tasks="passkey", lengths="1k", samples=2)
+    cache = SampleCache()
+    samples = {(c.weights.model_label, c.method_label): cache.of_cell(c) for c in plan.cells}
+
+    assert samples["a", "none"] is samples["a", "pi"]
+    assert (
+        max(samples["a", "pi"][0].request.prompt_ids) < 256 <= min(samples["b", "pi"][0].request.prompt_ids)
+    )
+    assert cache.of_cell(plan.cells[0]) is samples["a", "none"]
+
+
+def test_the_samples_used_longest_ago_make_room():
+    plan = plan_of(tasks="passkey", lengths="1k,2k,4k", samples=2)
+    cache = SampleCache(most_tokens=6500)
+    first = [cache.of_cell(cell) for cell in plan.cells[:2]]
+
+    assert cache.of_cell(plan.cells[0]) is first[0]  # used again: the other one is the oldest
+    cache.of_cell(plan.cells[2])  # does not fit beside anything
+    assert cache.of_cell(plan.cells[0]) is not first[0]
+    assert cache.of_cell(plan.cells[0]) == first[0]
 
 
 def key_of(asked=None, **settings):

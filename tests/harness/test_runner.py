@@ -280,7 +280,7 @@ def patched_applied_to(monkeypatch, error):
     monkeypatch.setattr(Method, "applied_to", broken)
 
 
-def test_a_method_that_turns_out_not_to_be_applicable_is_one_row_per_cell(matrix, monkeypatch):
+def test_a_method_that_turns_out_not_to_be_applicable_is_one_row_per_cell(matrix, monkeypatch, count_loads):
     patched_applied_to(monkeypatch, MethodNotApplicable("falcon: the probe saw no change"))
     summary = run(**matrix | {"tasks": "passkey"})
 
@@ -291,7 +291,7 @@ def test_a_method_that_turns_out_not_to_be_applicable_is_one_row_per_cell(matrix
         ("self_extend:group=8:window=16", "ok"): 4,
     }
     (summary.folder / "plan.json").unlink()
-    assert run(**matrix | {"tasks": "passkey"}).computed == 0
+    assert (run(**matrix | {"tasks": "passkey"}).computed, len(count_loads)) == (0, 1)
 
 
 def test_a_method_that_breaks_fails_its_samples_and_no_others(matrix, monkeypatch):
