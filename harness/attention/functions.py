@@ -56,10 +56,11 @@ class Scales:
         active = [s.values for s in self._scales if s.values is not None and layer >= s.skip_layers]
         if not active:
             return query
-        positions = layout.query_positions()
-        product = np.ones(positions.shape)
-        for values in active:
-            product *= values(positions)
+        product = np.ones((len(layout.rows), layout.query_length))
+        for index, row in enumerate(layout.rows):
+            tokens = row.query_last - row.first
+            for values in active:
+                product[index, layout.queries(row)] *= values(row.query_positions, tokens)
         factor = torch.as_tensor(product, dtype=torch.float32).to(query.device)
         return (query.float() * factor[:, None, :, None]).to(query.dtype)
 
@@ -173,7 +174,7 @@ class AttentionRoute:
         layout = self._current(query)
         output = query.new_zeros((*query.shape[:-1], value.shape[-1]))  # padding attends to nothing
         for members, row in _equal_rows(layout):
-            queries = slice(row.query_first - layout.query_offset, row.query_last - layout.query_offset)
+            queries = layout.queries(row)
             keys = slice(row.first, row.query_last)
             states = query[members][:, :, queries], key[members][:, :, keys], value[members][:, :, keys]
             if states[0].shape[2]:
@@ -228,6 +229,8 @@ class AttentionRoute:
         positions = row.query_positions
         rotated = []
         for index, band in enumerate(self._bands or ()):
+            if band.prefill_only and row.query_first > row.first:
+                continue
             start, stop = (end(positions).clip(0, positions + 1) for end in (band.keys.start, band.keys.stop))
             band_query, band_key = query, key
             if layer not in self._layers_without_rope:

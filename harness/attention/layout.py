@@ -45,14 +45,9 @@ class Layout:
     slots: int
     """Cache slots in all, unwritten ones included."""
 
-    def query_positions(self) -> Int[np.ndarray, "batch n"]:
-        """Return the position of every query; 0 for padding."""
-        positions = np.zeros((len(self.rows), self.query_length), dtype=np.int64)
-        for index, row in enumerate(self.rows):
-            positions[index, row.query_first - self.query_offset : row.query_last - self.query_offset] = (
-                row.query_positions
-            )
-        return positions
+    def queries(self, row: Row) -> slice:
+        """Return where a row's tokens stand in the query."""
+        return slice(row.query_first - self.query_offset, row.query_last - self.query_offset)
 
     def key_positions(self) -> Int[np.ndarray, "batch slots"]:
         """Return the position of every cache slot; -1 where padded or not yet written."""

@@ -49,13 +49,11 @@ class RopeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogitScale:
-    """Axis 2: a factor on the whole logit, on top of 1/sqrt(d).
-
-    ``values`` maps query positions p to tau(p), float64; a constant scale has ``constant`` instead.
-    """
+    """Axis 2: a factor on the whole logit, on top of 1/sqrt(d): a constant, or values by query."""
 
     constant: float | None = None
-    values: Callable[[Positions], Float[np.ndarray, " n"]] | None = None
+    values: Callable[[Positions, int], Float[np.ndarray, " n"]] | None = None
+    """Query positions p and the tokens seen when the forward pass ends -> tau(p), float64."""
     skip_layers: int = 0
     """How many first layers keep scale 1."""
 
@@ -70,11 +68,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """Axis 3: an interval of keys with the positions that its queries and keys take; None keeps p or j."""
+    """Axis 3: an interval of keys with the positions that its queries and keys take; None keeps p or j.
+
+    Bands of a method are disjoint, unless a key is meant to count twice.
+    """
 
     keys: Interval
     query_map: PositionMap | None = None
     key_map: PositionMap | None = None
+    prefill_only: bool = False
+    """Left out where earlier tokens lie in the cache."""
 
 
 def known(value: T | None) -> T:
@@ -98,15 +101,23 @@ class Component:
     source: ClassVar[str]
     as_released: ClassVar[bool] = False
     """Leaves the model as it is, a scaling that it ships with included; stands alone in a composition."""
-    prefix_causal: ClassVar[bool] = True
-    """The logits at p depend only on tokens up to p, not on the input's length."""
-    order_independent: ClassVar[bool] = True
-    """Results do not depend on what ran before."""
-    prefill_equals_decode: ClassVar[bool] = True
-    """One forward equals token by token."""
-
     original_context_length: int | None = None
     """Window of pretraining, L, for this component alone; default: the model's."""
+
+    @property
+    def prefix_causal(self) -> bool:
+        """Whether the logits at p depend only on tokens up to p, not on the input's length."""
+        return True
+
+    @property
+    def order_independent(self) -> bool:
+        """Whether results do not depend on what ran before."""
+        return True
+
+    @property
+    def prefill_equals_decode(self) -> bool:
+        """Whether one forward equals token by token."""
+        return True
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""

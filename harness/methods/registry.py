@@ -29,6 +29,8 @@ BUILT_IN = {
     "self_extend": "self_extend:SelfExtend",
     "rerope": "rerope:ReRope",
     "leaky_rerope": "rerope:LeakyReRope",
+    "dca": "dca:DualChunk",
+    "string": "string:String",
     "lm_infinite": "lambda_mask:LmInfinite",
     "streaming_llm": "lambda_mask:StreamingLlm",
 }

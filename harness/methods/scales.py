@@ -21,7 +21,7 @@ def log_n_scale(original_context_length: int, *, skip_layers: int = 0) -> LogitS
         Differs: computed in float64, where released codes round to the dtype of q.
     """
 
-    def values(positions: Positions) -> np.ndarray:
+    def values(positions: Positions, _tokens: int) -> np.ndarray:
         return np.maximum(np.log(positions + 1.0) / math.log(original_context_length), 1.0)
 
     return LogitScale(values=values, skip_layers=skip_layers)
@@ -43,7 +43,7 @@ def yarn_scale_per_query(original_context_length: int) -> LogitScale:
         datamllab/LongLM@cdbbb06, the alternative left as a comment beside ``scale_base``.
     """
 
-    def values(positions: Positions) -> np.ndarray:
+    def values(positions: Positions, _tokens: int) -> np.ndarray:
         return np.maximum(0.1 * np.log((positions + 1.0) / original_context_length) + 1.0, 1.0) ** 2
 
     return LogitScale(values=values)

@@ -288,10 +288,19 @@ def test_a_model_that_ships_scaled_is_rotated_once_in_the_far_band(folder, weigh
             {5: [4, 4, 3, 2, 1, 0], 7: [5, 5, 4, 4, 3, 2, 1, 0], 9: [6, 6, 5, 5, 4, 4, 3, 2, 1, 0]},
         ),
         ("rerope:window=6", {9: [6, 6, 6, 6, 5, 4, 3, 2, 1, 0]}),
+        (
+            "dca:chunk=6:largest_position=9",
+            {
+                6: [6, 5, 4, 3, 2, 1, 0],
+                11: [9, 8, 7, 6, 5, 4, 5, 4, 3, 2, 1, 0],
+                12: [9, 8, 7, 6, 5, 4, 6, 5, 4, 3, 2, 1, 0],
+            },
+        ),
+        ("string:shift=4:window=2", {9: [7, 6, 5, 4, 3, 2, 3, 2, 1, 0]}),
     ],
 )
 def test_position_maps_give_the_published_rows(rows, expected):
-    """Rows printed in datamllab/LongLM issue 40 and in the ReRoPE article."""
+    """Rows of datamllab/LongLM issue 40, of the ReRoPE article, of the DCA paper's figure, and STRING's by its formula."""
     bands = parse_method(rows).bands()
     for p, row in expected.items():
         query, keys = np.array([p]), np.arange(p + 1)

@@ -29,6 +29,11 @@ GRAMMAR: dict[str, Any] = {
         f"llama3:factor={p['factor']}:low_freq_factor={p['low_freq_factor']}:high_freq_factor={p['high_freq_factor']}"
     ),
     "lm_infinite": lambda p: f"lm_infinite:window={p['window']}:sinks={p['sinks']}",
+    "dca": lambda p: f"dca:chunk={p['s']}:largest_position={p['c1']}:mscale={str(p['mscale']).lower()}",
+    "string": lambda p: (
+        f"string:shift={p['S']}:window={p['W']}:attention_factor={p['attention_factor']!r}:variant=released"
+    ),
+    "string_paper": lambda p: f"string:shift={p['S']}:window={p['W']}",
     "logn": lambda p: "log_n",
     "self_extend": lambda p: f"self_extend:group={p['G']}:window={p['W']}",
     "rerope": lambda p: f"rerope:window={p['w']}" + ("+log_n" if p["logn"] else ""),
@@ -36,7 +41,7 @@ GRAMMAR: dict[str, Any] = {
 }
 """Method of a case -> its text here, from the case's parameters."""
 
-LATER = frozenset({"dynamic_ntk", "longrope", "dca", "string", "string_paper"})
+LATER = frozenset({"dynamic_ntk", "longrope"})
 """Methods with vectors that are not built yet."""
 
 
@@ -128,14 +133,17 @@ def test_every_shared_vector_of_these_methods_holds(shared):
         folder = shared / "golden" / index["models"][case["model"]]["dir"]
         model = models.setdefault(case["model"], LlamaForCausalLM.from_pretrained(folder))
         text = GRAMMAR[case["method"]](case["params"])
-        with parse_method(text).applied_to(model):
+        method = parse_method(text)
+        with method.applied_to(model):
             errors = errors_against(model, np.load(shared / "golden" / case["file"]))
-        if max(errors.prefill, errors.decode) >= TOLERANCE:
+        # What is released as another computation in decode than in prefill is held to its prefill.
+        found = max(errors.prefill, errors.decode) if method.prefill_equals_decode else errors.prefill
+        if found >= TOLERANCE:
             missed.append((case["id"], text, errors))
         held += 1
 
     assert not missed
-    assert held == 93
+    assert held == 118
 
 
 def test_frequencies_at_real_sizes_equal_the_originals(shared):
@@ -172,7 +180,7 @@ def test_the_scale_of_entropy_abf_equals_the_released_multiplier(shared):
     vectors = np.load(shared / "golden" / "eabf_scale" / "scale_c4096.npz")
     (scale,) = parse_method("entropy_abf:original_context_length=4096").logit_scales()
 
-    found = scale.values(vectors["position"])
+    found = scale.values(vectors["position"], 0)
 
     np.testing.assert_allclose(found, vectors["scale_fp32"], rtol=3e-7)
     assert np.abs(found - vectors["scale_bf16"]).max() > 1e-3
