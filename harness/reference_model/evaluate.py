@@ -85,6 +85,11 @@ def document_nll(
     ]
 
 
+def weights_sha256(folder: Path) -> str:
+    """Return what tells the weights of a folder from others."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
 class Evaluation:
     """Measures points that are not in the file of figures yet.
 
@@ -98,7 +103,7 @@ class Evaluation:
 
     def __init__(self, *, folder: Path, dtype: str, figures: Path, seed: int, longest: int) -> None:
         self.loaded = load_model(ModelSpec(model=str(folder), dtype=dtype))
-        self.weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        self.weights = weights_sha256(folder)
         self.window = self.loaded.facts.original_context_length
         self.longest = longest * self.window
         self._seed = seed

@@ -38,9 +38,13 @@ def test_a_shorter_document_begins_a_longer_one(seed, index, one, other):
 @given(SEEDS, INDICES, LENGTHS)
 def test_a_document_has_the_fewest_paragraphs_that_are_long_enough(seed, index, characters):
     text = generate_document(seed, index, characters=characters)
+    without_last, _, last = text.rpartition("\n\n")
 
     assert len(text) >= characters
-    assert len("\n\n".join(text.split("\n\n")[:-1])) < characters
+    assert generate_document(seed, index, characters=len(text)) == text
+    assert len(generate_document(seed, index, characters=len(text) + 1)) > len(text)
+    assert len(without_last) < characters
+    assert last
 
 
 @given(SEEDS, INDICES)
