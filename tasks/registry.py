@@ -1,4 +1,4 @@
-"""Names of the tasks, and from text to a task; listing them imports none of them."""
+"""Names of the tasks, and from a name with parameters to a task; listing them imports none of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ BUILT_IN = {
 }
 """Task name -> ``module:class``."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _WHOLE_NUMBER = re.compile(r"(?P<digits>-?[0-9]{1,15})(?P<thousands>[kK]?)\Z")
 _TRUTH = {"true": True, "false": False}
 
@@ -71,32 +70,6 @@ def create_task(name: str, parameters: Mapping[str, Parameter], *, where: str | 
     return task
 
 
-def parse_tasks(text: str, *, where: str | None = None) -> list[Task]:
-    """Read tasks as users type them: ``passkey,perplexity:protocol=sliding:stride=128``.
-
-    Args:
-        text: ``name[:key=value]*``, separated by commas, each task once. A value holds neither ``:`` nor
-        ``,``.
-        where: What the message begins with, e.g. ``--tasks``.
-
-    Raises:
-        TaskError: If the text does not follow the grammar, or `create_task` refuses a task.
-    """
-    prefix = f"{where}: " if where else ""
-    entries = [entry.strip() for entry in text.split(",")]
-    if not all(entries):
-        raise TaskError(
-            f"{prefix}tasks must be names separated by commas, got {text!r}. See `longbench-run list tasks`."
-        )
-    tasks: list[Task] = []
-    for entry in entries:
-        task = create_task(*_parsed(entry, prefix), where=where)
-        if task in tasks:
-            raise TaskError(f"{prefix}tasks must be named once each, got {entry!r} twice. Keep one.")
-        tasks.append(task)
-    return tasks
-
-
 def _targets() -> Mapping[str, str]:
     """Return name -> ``module:class`` of every task; those of other packages belong here."""
     return BUILT_IN
@@ -112,23 +85,6 @@ def _task_class(name: str, *, where: str | None) -> type[Any]:
     module, _, attribute = targets[name].partition(":")
     found: type[Any] = getattr(import_module(module), attribute)
     return found
-
-
-def _parsed(entry: str, prefix: str) -> tuple[str, dict[str, Parameter]]:
-    """Read ``name[:key=value]*``."""
-    name, *settings = entry.split(":")
-    parameters: dict[str, Parameter] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not value or not _NAME.match(key):
-            raise TaskError(
-                f"{prefix}{name}: parameter must be written key=value, got {setting!r}. Write "
-                f"{name}:key=value."
-            )
-        if key in parameters:
-            raise TaskError(f"{prefix}{name}: parameter must be given once, got {key!r} twice. Keep one.")
-        parameters[key] = value
-    return name, parameters
 
 
 def _converted(value: Parameter, annotation: object, *, where: str) -> Parameter:

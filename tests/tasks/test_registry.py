@@ -12,7 +12,7 @@ from longbench_run.tasks import registry
 from longbench_run.tasks.base import TaskError
 from longbench_run.tasks.passkey import Passkey
 from longbench_run.tasks.perplexity import Perplexity
-from longbench_run.tasks.registry import create_task, list_tasks, load_task, parse_tasks
+from longbench_run.tasks.registry import create_task, list_tasks, load_task
 
 
 def test_listing_imports_no_task():
@@ -23,17 +23,6 @@ def test_listing_imports_no_task():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.splitlines() == [str(list_tasks()), "[]"]
-
-
-def test_tasks_are_read_as_users_type_them():
-    assert parse_tasks("passkey, perplexity:protocol=sliding:stride=128") == [
-        Passkey(),
-        Perplexity(protocol="sliding", stride=128),
-    ]
-
-
-def test_one_task_with_two_protocols_is_two_tasks():
-    assert len(parse_tasks("perplexity,perplexity:protocol=sliding")) == 2
 
 
 def test_values_come_as_texts_or_as_they_are():
@@ -84,62 +73,41 @@ def test_value_of_another_type_is_named(everything, parameters, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("name", "parameters", "message"),
     [
-        ("passky", 'Unknown task "passky". Did you mean "passkey"? See `longbench-run list tasks`.'),
-        ("sorting", 'Unknown task "sorting". See `longbench-run list tasks`.'),
-        ("", "tasks must be names separated by commas, got ''. See `longbench-run list tasks`."),
+        ("passky", {}, 'Unknown task "passky". Did you mean "passkey"? See `longbench-run list tasks`.'),
+        ("sorting", {}, 'Unknown task "sorting". See `longbench-run list tasks`.'),
         (
-            "passkey,",
-            "tasks must be names separated by commas, got 'passkey,'. See `longbench-run list tasks`.",
-        ),
-        (
-            "passkey,passkey:depths=10",
-            "tasks must be named once each, got 'passkey:depths=10' twice. Keep one.",
-        ),
-        (
-            "passkey:depth=3",
+            "passkey",
+            {"depth": "3"},
             'passkey: has no parameter "depth" (did you mean "depths"?). '
             "Parameters: depths, max_new_tokens, protocol.",
         ),
         (
-            "passkey:depths",
-            "passkey: parameter must be written key=value, got 'depths'. Write passkey:key=value.",
-        ),
-        (
-            "passkey:depths=",
-            "passkey: parameter must be written key=value, got 'depths='. Write passkey:key=value.",
-        ),
-        (
-            "passkey:depths=3:depths=4",
-            "passkey: parameter must be given once, got 'depths' twice. Keep one.",
-        ),
-        (
-            "passkey:depths=ten",
+            "passkey",
+            {"depths": "ten"},
             "passkey: depths must be a whole number, got 'ten'. Write it like 4096 or 4k.",
         ),
         (
-            "passkey:depths=1",
+            "passkey",
+            {"depths": "1"},
             "passkey: depths must be at least 2, got 1. Leave it out for the default, 10.",
         ),
         (
-            "passkey:max_new_tokens=-1",
+            "passkey",
+            {"max_new_tokens": "-1"},
             "passkey: max_new_tokens must be at least 1, got -1. Leave it out for the default, 10.",
         ),
         (
-            "passkey:protocol=passkey",
+            "passkey",
+            {"protocol": "passkey"},
             'passkey: has no protocol "passkey" (did you mean "passkey-v1"?). Protocols: passkey-v1.',
-        ),
-        (
-            "perplexity:_documents=x",
-            "perplexity: parameter must be written key=value, got '_documents=x'. Write "
-            "perplexity:key=value.",
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(text, message):
+def test_what_is_wrong_is_said_in_one_line(name, parameters, message):
     with pytest.raises(TaskError) as error:
-        parse_tasks(text)
+        create_task(name, parameters)
     assert str(error.value) == message
 
 
