@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.methods import Method, parse_method
+from longbench_run.harness.models.spec import REFERENCE
 from longbench_run.harness.task_texts import check_protocol, task_of
 from longbench_run.results.records import TaskIdentity
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from longbench_run.harness.config_build import LoadedConfig
     from longbench_run.tasks.base import Task
 
-BUNDLED = "reference"
-"""Name of the model that the package carries."""
 _BUNDLED_SAMPLES = {"passkey": 20, "perplexity": 10}
 """Samples per cell of the bundled model's default matrix: minutes on two cores, with honest intervals."""
 
@@ -56,7 +55,7 @@ class TaskChoice:
         if self.samples is not None:
             return self.samples
         default = self.task.info.default_count
-        return _BUNDLED_SAMPLES.get(self.task.info.name, default) if model == BUNDLED else default
+        return _BUNDLED_SAMPLES.get(self.task.info.name, default) if model == REFERENCE else default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from textwrap import fill
 
+from longbench_run.harness import reference_model
 from longbench_run.harness.grammar import format_value
 from longbench_run.harness.methods import component_classes
+from longbench_run.harness.models.spec import REFERENCE
 from longbench_run.tasks.registry import list_tasks, load_task
 
 _WIDTH = 110
@@ -69,7 +72,10 @@ def _protocols(verbose: bool) -> Iterator[Entry]:
 
 def _models(verbose: bool) -> Iterator[Entry]:
     more = ["any causal language model with RoPE: a hub id such as meta-llama/Llama-2-7b-hf, or a folder"]
-    yield "reference", "the model that the package carries, the default", more if verbose else []
+    config = json.loads((reference_model.path() / "config.json").read_text(encoding="utf-8"))
+    window = config["max_position_embeddings"]
+    summary = f"the model that the package carries, the default; window of {window} tokens"
+    yield REFERENCE, summary, more if verbose else []
 
 
 def _aligned(entries: Sequence[Entry]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.grammar import split_list
 from longbench_run.harness.lengths import Length, parse_length
+from longbench_run.harness.models.spec import REFERENCE
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["4bit", "8bit"]
@@ -141,7 +142,7 @@ class TaskEntry(Entry):
 class RunConfig(Section):
     """A run as asked for; None where the default depends on the model or the task."""
 
-    models: Annotated[tuple[ModelEntry, ...], BeforeValidator(entries_of)] = (ModelEntry(name="reference"),)
+    models: Annotated[tuple[ModelEntry, ...], BeforeValidator(entries_of)] = (ModelEntry(name=REFERENCE),)
     methods: Annotated[tuple[MethodEntry, ...], BeforeValidator(entries_of)] = ()
     tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(entries_of)] = (
         TaskEntry(name="passkey"),

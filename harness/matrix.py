@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from longbench_run.harness.choices import BUNDLED, Choices, MethodChoice, TaskChoice
+from longbench_run.harness.choices import Choices, MethodChoice, TaskChoice
 from longbench_run.harness.errors import ConfigError, LongbenchError, MethodNotApplicable
 from longbench_run.harness.grammar import format_value
+from longbench_run.harness.models.spec import REFERENCE
 from longbench_run.harness.plan import FirstSamples, Plan, PlannedCell, Weights
 from longbench_run.results.records import CellIdentity, MethodIdentity
 
@@ -33,7 +34,9 @@ def lengths_for(asked: Sequence[Length], *, model: str, original_context_length:
     """
     if not asked:
         default = (
-            [n * original_context_length for n in _BUNDLED_WINDOWS] if model == BUNDLED else _DEFAULT_LENGTHS
+            [n * original_context_length for n in _BUNDLED_WINDOWS]
+            if model == REFERENCE
+            else _DEFAULT_LENGTHS
         )
         return tuple(default)
     return tuple(sorted({length.tokens(original_context_length) for length in asked}))

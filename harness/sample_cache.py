@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from longbench_run.tasks.base import GenerateRequest
 if TYPE_CHECKING:
     from longbench_run.harness.plan import PlannedCell
     from longbench_run.tasks.base import Request, Sample
+
+logger = logging.getLogger(__name__)
 
 MOST_TOKENS = 8_000_000
 """Tokens kept; CPython needs up to 36 bytes for each."""
@@ -50,6 +53,14 @@ class SampleCache:
                 tokenizer=cell.weights.tokenizer,
             )
         }
+        if len(samples) < cell.count:
+            logger.warning(
+                "%s at %d tokens: the data has %d of the %d samples asked for.",
+                cell.identity.task.name,
+                cell.context_length,
+                len(samples),
+                cell.count,
+            )
         self._kept[key] = samples, sum(request_tokens(sample.request) for sample in samples.values())
         while len(self._kept) > 1 and sum(tokens for _, tokens in self._kept.values()) > self._most_tokens:
             self._kept.popitem(last=False)

@@ -171,6 +171,7 @@ def test_of_two_processes_on_one_folder_one_writes_and_the_other_says_so(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_bundled_model_survives_ten_kills(tmp_path_factory):
     """The smoke preset of the default command, as the project promises it."""
     matrix = ["--preset", "smoke", "--device", "cpu", "--methods", "pi,self_extend", "--output", "out"]

@@ -362,7 +362,7 @@ def test_weights_that_cannot_be_read_end_the_run_as_failed(matrix, tiny_folder, 
     assert read_run("out").records == ()
 
 
-def test_data_with_fewer_documents_than_asked_gives_what_it_has(matrix, tmp_path, count_loads):
+def test_data_with_fewer_documents_than_asked_gives_what_it_has(matrix, tmp_path, count_loads, caplog):
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "a.txt").write_text("word " * 400)
@@ -382,6 +382,10 @@ def test_data_with_fewer_documents_than_asked_gives_what_it_has(matrix, tmp_path
         (640, 2, "c.txt"),
     ]
     assert (summary.samples, summary.computed) == (5, 5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "perplexity at 512 tokens: the data has 3 of the 10 samples asked for.",
+        "perplexity at 640 tokens: the data has 2 of the 10 samples asked for.",
+    ]
     assert run(**matrix).computed == 0
     assert len(count_loads) == 1
     (tmp_path / "out" / "plan.json").unlink()
