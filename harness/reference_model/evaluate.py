@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -28,11 +28,16 @@ from longbench_run.tasks.perplexity import Perplexity
 
 if TYPE_CHECKING:
     from longbench_run.harness.models.load import LoadedModel
+    from longbench_run.tasks.base import Tokenizer
 
 METHODS = "none,pi,yarn,abf,entropy_abf,self_extend,ntk,rerope"
 DEPTHS = 10
 SCORED = 256
 """Last tokens of a document whose nll is compared under more or less context."""
+
+
+def _task_tokenizer(loaded: LoadedModel) -> Tokenizer:
+    return cast("Tokenizer", loaded.tokenizer)  # transformers types wider what it takes and returns
 
 
 def passkey(
@@ -52,7 +57,7 @@ def passkey(
     task = Passkey(depths=DEPTHS)
     scores, depths = [], []
     for sample in task.samples(
-        context_length=context_length, count=count, seed=seed, tokenizer=loaded.tokenizer
+        context_length=context_length, count=count, seed=seed, tokenizer=_task_tokenizer(loaded)
     ):
         if isinstance(sample.request, GenerateRequest) and sample.depth is not None:
             scores.append(task.score(sample, generate(loaded, sample.request)).scores["accuracy"])
@@ -79,7 +84,7 @@ def document_nll(
     return [
         float(np.mean(score(loaded, sample.request.windows)[0]))
         for sample in task.samples(
-            context_length=context_length, count=count, seed=seed, tokenizer=loaded.tokenizer
+            context_length=context_length, count=count, seed=seed, tokenizer=_task_tokenizer(loaded)
         )
         if isinstance(sample.request, ScoreRequest)
     ]
@@ -149,7 +154,7 @@ class Evaluation:
 def inside(evaluation: Evaluation, *, trials: int, documents: int) -> Table:
     """Measure the unmodified model at a quarter, half and all of its window, as far as the tasks fill them."""
     window = evaluation.window
-    shortest = max(SCORED + 2, Passkey(depths=DEPTHS).minimum_length(evaluation.loaded.tokenizer))
+    shortest = max(SCORED + 2, Passkey(depths=DEPTHS).minimum_length(_task_tokenizer(evaluation.loaded)))
     table = Table("none", {})
     for context_length in (n for n in (window // 4, window // 2, window) if n >= shortest):
         for task, count in (("passkey", DEPTHS * trials), ("documents", documents)):

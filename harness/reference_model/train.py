@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import transformers
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transformers import PreTrainedTokenizerFast
+
+    from longbench_run.tasks.base import Tokenizer
 
 VOCABULARY = 2048
 WARMUP = 200
@@ -190,7 +192,7 @@ class Training:
         folder = self.output / stage.name
         export(self.model, self.tokenizer, window=stage.length, folder=folder)
         accuracy = None
-        if stage.length >= Passkey().minimum_length(self.tokenizer):
+        if stage.length >= Passkey().minimum_length(cast("Tokenizer", self.tokenizer)):
             loaded = load_model(ModelSpec(model=str(folder), dtype="float32"))
             scores, _ = passkey(loaded, context_length=stage.length, count=4 * DEPTHS, seed=0)
             accuracy = sum(scores) / len(scores)
@@ -279,7 +281,7 @@ def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, windo
     """Write a model in bf16 as a Hugging Face folder."""
     shipped = LlamaForCausalLM(model_config(window))
     shipped.load_state_dict(model.state_dict())
-    shipped.to(torch.bfloat16).save_pretrained(folder)
+    shipped.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(str(folder))
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes files that only their owner can read
