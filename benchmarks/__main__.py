@@ -10,30 +10,38 @@ from pathlib import Path
 from benchmarks.memory import peak_memory
 from benchmarks.speed import decode_ratios, forward_ratios
 
-METHODS = (
-    "none,pi,ntk,ntk_by_parts,yarn,abf,log_n,entropy_abf,self_extend,rerope,leaky_rerope,abf+self_extend+log_n"
-)
+METHODS = "none,pi,ntk,ntk_by_parts,yarn,abf,log_n,entropy_abf,self_extend,rerope,leaky_rerope,abf+self_extend+log_n"
 
 
 def main() -> int:
     """Measure, print tables, and with --output keep the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("--methods", default=METHODS, help="methods to measure against none")
-    parser.add_argument("--lengths", default="2048,8192,16384", help="tokens of a forward pass, for time and memory")
+    parser.add_argument(
+        "--lengths", default="2048,8192,16384", help="tokens of a forward pass, for time and memory"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="rounds; each runs every method once, in turn")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="dtype of the model")
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "bfloat16"), help="dtype of the model"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads; torch's default if left out")
     parser.add_argument("--output", type=Path, help="file for the figures as JSON")
     options = parser.parse_args()
     methods = [name for name in options.methods.split(",") if name != "none"]
     lengths = [int(length) for length in options.lengths.split(",")]
     setting = {"device": options.device, "dtype": options.dtype, "threads": options.threads}
-    forward = {length: forward_ratios(methods, length, repeats=options.repeats, **setting) for length in lengths}
-    decode = {length: decode_ratios(methods, length, repeats=options.repeats, **setting) for length in lengths[:2]}
+    forward = {
+        length: forward_ratios(methods, length, repeats=options.repeats, **setting) for length in lengths
+    }
+    decode = {
+        length: decode_ratios(methods, length, repeats=options.repeats, **setting) for length in lengths[:2]
+    }
     memory = {length: peak_memory(["none", *methods], length, **setting) for length in lengths}
     _table("Forward pass: time over none's, median of rounds (quartiles)", methods, forward)
-    _table("Decode, 16 tokens after the length: time over none's, median of rounds (quartiles)", methods, decode)
+    _table(
+        "Decode, 16 tokens after the length: time over none's, median of rounds (quartiles)", methods, decode
+    )
     print("\nPeak memory above the loaded model in MiB, one process a figure")
     print(f"{'method':28}" + "".join(f"{length:>18}" for length in lengths))
     for method in ["none", *methods]:

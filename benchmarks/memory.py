@@ -9,18 +9,22 @@ import sys
 from typing import Any
 
 import torch
-from longbench_run.harness.methods import parse_method
 
 from benchmarks.models import benchmark_model, token_ids
+from longbench_run.harness.methods import parse_method
 
 
-def peak_memory(methods: list[str], length: int, *, device: str, dtype: str, threads: int | None) -> dict[str, float]:
+def peak_memory(
+    methods: list[str], length: int, *, device: str, dtype: str, threads: int | None
+) -> dict[str, float]:
     """Return MiB above the loaded and warmed-up model for each method."""
     options = ["--device", device, "--dtype", dtype, *(["--threads", str(threads)] if threads else [])]
     found = {}
     for method in methods:
         command = [sys.executable, "-m", "benchmarks.memory", method, str(length), *options]
-        found[method] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603  # our own module
+        found[method] = float(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )  # our own module
     return found
 
 
@@ -49,7 +53,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     print(
-        _measure(options.method, options.length, device=options.device, dtype=options.dtype, threads=options.threads)
+        _measure(
+            options.method,
+            options.length,
+            device=options.device,
+            dtype=options.dtype,
+            threads=options.threads,
+        )
     )
     return 0
 

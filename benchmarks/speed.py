@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
-from longbench_run.harness.methods import parse_method
 
 from benchmarks.models import benchmark_model, token_ids
+from longbench_run.harness.methods import parse_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 NEW_TOKENS = 16
 
 
-def forward_ratios(methods: list[str], length: int, *, repeats: int, **setting: Any) -> dict[str, list[float]]:
+def forward_ratios(
+    methods: list[str], length: int, *, repeats: int, **setting: Any
+) -> dict[str, list[float]]:
     """Return quartiles of each method's forward time over none's in the same round; of none its seconds."""
     ids = token_ids(length, setting["device"])
 

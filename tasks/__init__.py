@@ -1,0 +1,1 @@
+"""What is measured: tasks that yield samples and score outputs. No torch, no sibling package."""

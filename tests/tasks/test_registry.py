@@ -10,7 +10,6 @@ import pytest
 
 from longbench_run.tasks import registry
 from longbench_run.tasks.base import TaskError
-from longbench_run.tasks.passkey import Passkey
 from longbench_run.tasks.perplexity import Perplexity
 from longbench_run.tasks.registry import create_task, list_tasks, load_task
 
