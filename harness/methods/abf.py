@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from longbench_run.harness.errors import MethodNotApplicable
+from longbench_run.harness.grammar import format_value
 from longbench_run.harness.methods.base import Component, Frequencies, LogitScale
 from longbench_run.harness.methods.frequencies import rebased
 from longbench_run.harness.methods.scales import log_n_scale
@@ -37,8 +38,9 @@ class AdjustedBase(Component):
     def resolve(self, facts: RopeFacts, context_length: int) -> Self:
         """Refuse a model whose base is already larger."""
         if facts.base > self.base:
+            own, asked = format_value(facts.base), format_value(self.base)
             raise MethodNotApplicable(
-                f"{self.name}: base must be at least the {facts.family} model's own ({facts.base:g}), got {self.base:g}. "
+                f"{self.name}: base must be at least the {facts.family} model's own ({own}), got {asked}. "
                 "A smaller base shortens the reach; name a larger one."
             )
         return super().resolve(facts, context_length)

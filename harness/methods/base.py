@@ -124,7 +124,9 @@ class Component:
         if self.original_context_length is not None:
             self.require("original_context_length", self.original_context_length >= 1, "at least 1")
 
-    def require(self, parameter: str, condition: bool, rule: str, remedy: str = "") -> None:
+    def require(
+        self, parameter: str, condition: bool, rule: str, remedy: str = "Leave it out for the default."
+    ) -> None:
         """Raise the user's error for a parameter that breaks its rule.
 
         Raises:
@@ -132,9 +134,7 @@ class Component:
         """
         if not condition:
             value = getattr(self, parameter)
-            raise ConfigError(
-                f"{self.name}: {parameter} must be {rule}, got {value!r}.{' ' + remedy if remedy else ''}"
-            )
+            raise ConfigError(f"{self.name}: {parameter} must be {rule}, got {value!r}. {remedy}")
 
     def resolve(self, facts: RopeFacts, context_length: int) -> Self:
         """Return the value with every parameter filled in.

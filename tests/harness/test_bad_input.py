@@ -101,7 +101,7 @@ CASES = {
     "length beyond a task's tokens": Case(["--model", "tiny-llama", "--tasks", "perplexity:protocol=sliding:stride=16:tokens=128", "--lengths", "512"], "perplexity: tokens must be at least the context length, 512, got 128. Write perplexity:protocol=sliding:tokens=512."),
     "factor below 1": Case(["--factor", "0.5"], "--factor: must be fixed, per-length or a number of at least 1, got 0.5. Leave it out to configure for the longest length."),
     "factor that is no number": Case(["--factor", "double"], "--factor: must be fixed, per-length or a number of at least 1, got 'double'. Leave it out to configure for the longest length."),
-    "method's factor below 1": Case(["--methods", "pi:factor=0.5"], "--methods: pi: factor must be at least 1, got 0.5."),
+    "method's factor below 1": Case(["--methods", "pi:factor=0.5"], "--methods: pi: factor must be at least 1, got 0.5. Leave it out for the default."),
     "window larger than L": Case(["--model", "tiny-llama", "--lengths", "512", "--methods", "self_extend:window=65"], "--methods: self_extend: window must be at most the original window (64), got 65. Name a smaller one."),
     "no samples": Case(["--samples", "0"], "--samples: must be at least 1, got 0. Give a larger number."),
     "samples that are no number": Case(["--samples", "many"], "--samples: must be a whole number, got 'many'. Write it in digits."),

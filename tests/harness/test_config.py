@@ -212,7 +212,7 @@ def test_every_error_is_reported_at_once_each_with_its_place(write):
         "--device: must be auto, cpu, cuda or cuda:N, got 'gpu'. Write cpu, for instance.",
         "--overwrite: must be one of missing, failed, all, got 'alll'. Choose one of them.",
         'matrix.yaml: methods[1]: unknown method "yarm". Did you mean "yarn"? See `longbench-run list methods`.',
-        "matrix.yaml: methods[2].name: yarn: factor must be at least 1, got 0.5.",
+        "matrix.yaml: methods[2].name: yarn: factor must be at least 1, got 0.5. Leave it out for the default.",
         'matrix.yaml: tasks[1].name: passkey: has no parameter "depth" (did you mean "depths"?). Parameters: depths, max_new_tokens, protocol.',
     ]
 

@@ -156,7 +156,7 @@ def test_a_larger_base_makes_abf_not_applicable(make_model):
         pass
 
     assert str(caught.value) == (
-        "abf: base must be at least the llama model's own (1e+06), got 500000. "
+        "abf: base must be at least the llama model's own (1000000), got 500000. "
         "A smaller base shortens the reach; name a larger one."
     )
 
