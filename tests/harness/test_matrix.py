@@ -176,7 +176,7 @@ def test_lengths_in_windows_follow_each_model():
     ]
 
 
-def test_sample_counts_are_the_entrys_then_the_runs_then_the_tasks():
+def test_sample_counts_are_the_entry_s_then_the_runs_then_the_tasks():
     def counts(asked="some/model", **settings):
         return [c.count for c in plan_of(weights(asked=asked), lengths="1k", **settings).cells]
 
