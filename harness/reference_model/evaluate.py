@@ -133,6 +133,7 @@ class Evaluation:
             context_length=context_length,
             seed=self._seed,
             count=count,
+            scored_until=self.longest if task == "documents" else None,
         )
         figure = self._figures.get(point)
         if figure is None:

@@ -31,6 +31,8 @@ class Point:
     """Of keys and documents."""
     count: int
     """Samples."""
+    scored_until: int | None = None
+    """Documents: where in the document the scored tokens end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

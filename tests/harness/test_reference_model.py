@@ -329,6 +329,7 @@ class TestFigures:
         assert again.get(figure().point) == figure()
         assert again.get(figure(weights="other").point) is None
         assert again.get(figure(count=20).point) is None
+        assert again.get(figure(scored_until=1024).point) is None
 
     def test_a_line_that_a_kill_cut_off_is_measured_again(self, tmp_path):
         file = tmp_path / "f.jsonl"

@@ -53,15 +53,18 @@ def test_a_stretched_far_band_equals_linear_scaling(make_model, family, token_id
                 assert torch.isfinite(found).all()
 
 
-def test_layers_without_rope_are_found_and_passed_through(make_model, token_ids):
-    model = build(make_model, "smollm3", no_rope_layers=[1, 1, 1, 0])
+@pytest.mark.parametrize("text", ["rerope:window=16", "self_extend:group=4:window=16", "leaky_rerope:window=8"])
+def test_layers_without_rope_are_found_and_passed_through(make_model, token_ids, text):
+    """Queries of 0 make the layer with RoPE blind to positions: then no position map may change anything."""
+    model = build(make_model, "smollm3", no_rope_layers=[1, 0, 0, 0])
+    torch.nn.init.zeros_(model.model.layers[0].self_attn.q_proj.weight)
     ids = torch.tensor([token_ids(100)])
 
-    applied, found = distances(model, "self_extend:group=1:window=16", ids)
+    applied, found = distances(model, text, ids)
     with torch.no_grad():
         plain = model(ids).logits
 
-    assert applied.layers_without_rope == (3,)
+    assert applied.layers_without_rope == (1, 2, 3)
     torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
 
 
