@@ -53,7 +53,9 @@ def test_a_stretched_far_band_equals_linear_scaling(make_model, family, token_id
                 assert torch.isfinite(found).all()
 
 
-@pytest.mark.parametrize("text", ["rerope:window=16", "self_extend:group=4:window=16", "leaky_rerope:window=8"])
+@pytest.mark.parametrize(
+    "text", ["rerope:window=16", "self_extend:group=4:window=16", "leaky_rerope:window=8"]
+)
 def test_layers_without_rope_are_found_and_passed_through(make_model, token_ids, text):
     """Queries of 0 make the layer with RoPE blind to positions: then no position map may change anything."""
     model = build(make_model, "smollm3", no_rope_layers=[1, 0, 0, 0])
