@@ -21,6 +21,7 @@ PARTS = PROJECT["tool"]["setuptools"]["package-dir"]  # import name -> folder
 # Distributions that are declared but never imported by name, with who needs them.
 USED_BY_OTHERS: dict[str, str] = {
     "accelerate": "transformers imports it where a device map is given",
+    "bitsandbytes": "transformers imports it where weights are to be quantized",
     "peft": "transformers imports it where an adapter is loaded",
 }
 

@@ -205,7 +205,13 @@ def test_ctrl_c_ends_with_130_and_loses_nothing(small, tmp_path):
     command = [sys.executable, "-m", "longbench_run.harness", *small, "--samples", "2000", "--output", "out"]
     records = tmp_path / "out" / "records.jsonl"
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell ignores the signal for what it runs in the background, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as child:
         deadline = time.monotonic() + 120
         while not (records.exists() and records.read_bytes().count(b"\n") >= 3):
