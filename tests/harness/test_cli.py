@@ -211,7 +211,7 @@ def test_ctrl_c_ends_with_130_and_loses_nothing(small, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         # A shell ignores the signal for what it runs in the background, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no thread runs here
     ) as child:
         deadline = time.monotonic() + 120
         while not (records.exists() and records.read_bytes().count(b"\n") >= 3):
