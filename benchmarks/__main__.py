@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.memory import peak_memory
 from benchmarks.speed import decode_ratios, forward_ratios
 
-METHODS = "none,pi,ntk,ntk_by_parts,yarn,abf,log_n,entropy_abf,self_extend,rerope,leaky_rerope,abf+self_extend+log_n"
+METHODS = "none,pi,ntk,yarn,abf,log_n,entropy_abf,self_extend,rerope"
 
 
 def main() -> int:

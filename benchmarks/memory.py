@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from benchmarks.models import benchmark_model, token_ids
 from longbench_run.harness.methods import parse_method
+from longbench_run.harness.models.memory import PeakMemory
 
 
 def peak_memory(
@@ -30,17 +30,16 @@ def peak_memory(
 
 def _measure(method: str, length: int, **setting: Any) -> float:
     model = benchmark_model(**setting)
-    on_gpu = setting["device"].startswith("cuda")
+    peak = PeakMemory([model.device])
     with torch.inference_mode(), parse_method(method).applied_to(model, context_length=length):
         model(token_ids(64, setting["device"]), use_cache=True, logits_to_keep=1)
-        before = torch.cuda.memory_allocated() if on_gpu else _resident_peak()
+        peak.start()
+        before = peak.read()
         model(token_ids(length, setting["device"]), use_cache=True, logits_to_keep=1)
-        after = torch.cuda.max_memory_allocated() if on_gpu else _resident_peak()
-    return float(after - before) / 2**20
-
-
-def _resident_peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
+        after = peak.read()
+    if before is None or after is None:
+        raise SystemExit("peak memory on a CPU must be measured on Linux.")
+    return (after - before) / 2**20
 
 
 def main() -> int:
