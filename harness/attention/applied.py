@@ -70,10 +70,10 @@ def apply(
     with ExitStack() as stack:
         _active.add(model)
         stack.callback(_active.discard, model)
-        rotary = _rotary(model)
         layers: frozenset[int] = frozenset()
         without_rope: frozenset[int] = frozenset()
         if not resolved.as_released:
+            rotary = _rotary(model)
             original = torch.tensor(facts.inv_freq, dtype=torch.float32)
             wanted = torch.from_numpy(resolved.frequencies(original.double().numpy(), facts.base)).float()
             _set_frequencies(stack, rotary, wanted)
@@ -84,7 +84,7 @@ def apply(
                 layers = _enter_attention(stack, model, resolved, rotary, found)
         yield Applied(
             method=resolved,
-            inv_freq=tuple(rotary.inv_freq.float().cpu().tolist()),  # type: ignore[operator]  # a buffer
+            inv_freq=_effective_frequencies(model),
             layers=tuple(sorted(layers)),
             layers_without_rope=tuple(sorted(without_rope)),
         )
@@ -129,13 +129,24 @@ def _enter_attention(
     return found.layers
 
 
+def _effective_frequencies(model: Any) -> tuple[float, ...]:
+    """Return the inverse frequencies that the model computes with, one kind of layer after the other."""
+    return tuple(
+        value
+        for module in rotary_modules(model)
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name.endswith("inv_freq") and not name.endswith("original_inv_freq")
+        for value in buffer.float().cpu().tolist()
+    )
+
+
 def _rotary(model: Any) -> nn.Module:
     modules = list(rotary_modules(model))
     plain = [module for module in modules if "inv_freq" in module._buffers]
     if len(modules) != 1 or len(plain) != 1:
         raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must have one rotary module for all layers, got "
-            f"{len(modules)} or one with frequencies per kind of layer. Use another model."
+            f"the family {model.config.model_type!r} must have one set of frequencies for all layers, got one for each "
+            "kind of layer. Use none, or another model."
         )
     return plain[0]
 

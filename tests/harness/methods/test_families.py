@@ -94,6 +94,25 @@ def test_soft_caps_with_sliding_windows_are_refused(make_model):
         pass
 
 
+def test_a_family_that_no_method_serves_is_still_measured_as_released(make_model, token_ids):
+    """gemma3 has frequencies for each kind of layer: methods are refused, the unmodified model is not."""
+    kinds = ["full_attention", "sliding_attention"] * 2
+    model = make_model(transformers.AutoConfig.for_model("gemma3_text", **SMALL, layer_types=kinds))
+    ids = torch.tensor([token_ids(100)])
+    with torch.no_grad():
+        plain = model(ids).logits
+        with parse_method("none").applied_to(model) as applied:
+            assert torch.equal(model(ids).logits, plain)
+
+    assert len(applied.inv_freq) == 16  # 8 pairs for each of two kinds of layers
+    with pytest.raises(MethodNotApplicable) as caught, parse_method("pi").applied_to(model):
+        pass
+    assert str(caught.value) == (
+        "the family 'gemma3_text' must have one set of frequencies for all layers, got one for each kind of layer. "
+        "Use none, or another model."
+    )
+
+
 def test_an_unknown_attention_argument_is_refused(tiny_llama):
     """An argument that a band does not know would silently change what the model means."""
     states = torch.zeros((1, 4, 2, 16))
