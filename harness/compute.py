@@ -132,7 +132,10 @@ class Computation:
 
     def _run_group(self, loaded: LoadedModel, run: MethodRun, applied: Applied, work: Work) -> None:
         requests = [sample.request for _, sample in work.members]
-        for place, result in iterate_group(loaded, requests, prefix_causal=run.method.prefix_causal):
+        results = iterate_group(
+            loaded, requests, prefix_causal=run.method.prefix_causal, announce=applied.sample
+        )
+        for place, result in results:
             cell, sample = work.members[place]
             if (cell.cell_id, sample.index) not in work.wanted:
                 continue

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -13,9 +13,16 @@ import numpy as np
 import torch
 
 from longbench_run.harness.attention.functions import AttentionRoute, Scales, registered
+from longbench_run.harness.attention.lengths import FollowedLength, follow_length
 from longbench_run.harness.attention.patched import patched
 from longbench_run.harness.attention.probe import FAR, NEAR, Probe, probe
-from longbench_run.harness.attention.rotary import FamilyRotary, family_apply, rope_facts, rotary_modules
+from longbench_run.harness.attention.rotary import (
+    FamilyRotary,
+    family_apply,
+    fp32_frequencies,
+    rope_facts,
+    rotary_modules,
+)
 from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
@@ -40,6 +47,19 @@ class Applied:
     layers: tuple[int, ...]
     """Layers that attend as the method says."""
     layers_without_rope: tuple[int, ...]
+    followed: FollowedLength | None = field(default=None, compare=False, repr=False)
+    """Where the frequencies follow the length of samples."""
+
+    def sample(self, tokens: int) -> AbstractContextManager[None]:
+        """Announce how long a sample will be, for as long as it is computed: prompt plus answer budget.
+
+        Methods whose frequencies follow the length of a sample (`length_rule`) stay at this one inside the block,
+        through chunks and decode; otherwise they take the length of the first forward. For all others it does nothing.
+
+        Args:
+            tokens: Length in tokens, at least 1, of every row of a batch.
+        """
+        return self.followed.announced(tokens) if self.followed is not None else nullcontext()
 
     @property
     def hash(self) -> str:
@@ -72,21 +92,23 @@ def apply(
         stack.callback(_active.discard, model)
         layers: frozenset[int] = frozenset()
         without_rope: frozenset[int] = frozenset()
+        followed: FollowedLength | None = None
         if not resolved.as_released:
             rotary = _rotary(model)
-            original = torch.tensor(facts.inv_freq, dtype=torch.float32)
-            wanted = torch.from_numpy(resolved.frequencies(original.double().numpy(), facts.base)).float()
-            _set_frequencies(stack, rotary, wanted)
+            _set_frequencies(stack, rotary, fp32_frequencies(resolved, facts))
             with _evaluating(model):
                 found = probe(model)
                 _check_frequencies(rotary, found, model)
                 without_rope = found.without_rope
                 layers = _enter_attention(stack, model, resolved, rotary, found)
+            if resolved.length_rule != "none":
+                followed = stack.enter_context(follow_length(model, rotary, resolved, facts))
         yield Applied(
             method=resolved,
             inv_freq=_effective_frequencies(model),
             layers=tuple(sorted(layers)),
             layers_without_rope=tuple(sorted(without_rope)),
+            followed=followed,
         )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedConfig
 
+    from longbench_run.harness.methods import Method
+
 
 def rope_parameters(config: PreTrainedConfig) -> dict[str, Any]:
     """Return the RoPE parameters of the text model; those of the full-attention layers where layers differ."""
@@ -99,7 +101,21 @@ def rope_facts(model: Any, *, original_context_length: int | None = None) -> Rop
         inv_freq=tuple((1.0 / (float(base) ** exponents)).tolist()),
         original_context_length=window,
         layers=int(text_config.num_hidden_layers),
+        short_factor=_divisors(config, "short_factor"),
+        long_factor=_divisors(config, "long_factor"),
     )
+
+
+def fp32_frequencies(method: Method, facts: RopeFacts) -> Float[Tensor, " half_dim"]:
+    """Return a method's frequencies for a model, from fp32 ones as transformers holds them, computed in float64."""
+    original = torch.tensor(facts.inv_freq, dtype=torch.float32).double().numpy()
+    return torch.from_numpy(method.frequencies(original, facts.base)).float()
+
+
+def _divisors(config: PreTrainedConfig, name: str) -> tuple[float, ...] | None:
+    """Return a list of LongRoPE that the model ships with."""
+    values = rope_parameters(config).get(name)
+    return tuple(float(value) for value in values) if values else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,8 @@ class FamilyRotary:
         """Return the rotation by positions in tokens, fractions and negative ones allowed."""
         ids = torch.from_numpy(positions).to(device=device, dtype=torch.float32)[None]
         # The dtype of this tensor is the dtype of the cosines: fp32 keeps far positions exact.
-        cos, sin = self._module(torch.empty(0, dtype=torch.float32, device=device), ids)
+        # Its forward itself: a length that follows the module's calls must not follow this one.
+        cos, sin = self._module.forward(torch.empty(0, dtype=torch.float32, device=device), ids)
         # The model has multiplied q and k by it already; rotating further must not do so again.
         scaling = self._module.attention_scaling
         return Rotation(cos=cos / scaling, sin=sin / scaling)

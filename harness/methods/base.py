@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.grammar import Value, format_term
+from longbench_run.harness.methods.rope_config import RopeConfig
 
 T = TypeVar("T")
 Positions = Int[np.ndarray, " n"]
 Frequencies = Float[np.ndarray, " half_dim"]
+LengthRule = Literal["none", "sample", "running"]
 PositionMap = Callable[[Positions], Shaped[np.ndarray, " n"]]
 
 
@@ -40,6 +42,10 @@ class RopeFacts:
     """Window of pretraining, L, in tokens."""
     layers: int
     """Number of decoder layers."""
+    short_factor: tuple[float, ...] | None = None
+    """LongRoPE's divisors inside the window, where the model's config holds them, shape ``(rotary_dim/2,)``."""
+    long_factor: tuple[float, ...] | None = None
+    """Those beyond the window."""
 
     @property
     def rotary_dim(self) -> int:
@@ -119,6 +125,24 @@ class Component:
         """Whether one forward equals token by token."""
         return True
 
+    @property
+    def length_rule(self) -> LengthRule:
+        """What length the frequencies follow: none, one for each sample, or a running one that every forward updates."""
+        return "none"
+
+    def at_length(self, tokens: int) -> Component:
+        """Return the component whose frequencies are used at a length; itself where they follow none."""
+        return self
+
+    def length_after(self, seen: int | None, tokens: int) -> int:
+        """Return the running length after a forward over ``tokens``, positions before it included.
+
+        Args:
+            seen: The running length before it; None at first.
+            tokens: The largest position of the forward, plus 1.
+        """
+        return tokens
+
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
         if self.original_context_length is not None:
@@ -165,6 +189,51 @@ class Component:
 
     def mask(self) -> tuple[Interval, ...] | None:
         """Axis 4: disjoint intervals of visible keys, or None where all are visible."""
+        return None
+
+    def rope_config(self, config: RopeConfig) -> RopeConfig:
+        """Return the transformers config that computes axis 1 and a constant scale of axis 2 as this component does.
+
+        Args:
+            config: That of the model without its scaling, or of the components before this one.
+
+        Raises:
+            ConfigError: If transformers has no keys for it.
+        """
+        if type(self).frequencies is not Component.frequencies:
+            raise self._not_expressible("frequencies", "those of one of its rope types")
+        return config
+
+    def exported(self, config: RopeConfig) -> RopeConfig:
+        """Return the transformers config that computes what this component does, on all axes; see `rope_config`.
+
+        Raises:
+            ConfigError: If transformers has no keys for one of the axes.
+        """
+        scale = self.logit_scale()
+        if self.bands() is not None:
+            raise self._not_expressible("positions", "those that tokens have")
+        if self.mask() is not None:
+            raise self._not_expressible("mask", "the causal one")
+        if scale is not None and (scale.values is not None or scale.skip_layers):
+            raise self._not_expressible("logit scale", "one number for all queries and layers")
+        return self.rope_config(config)
+
+    def _not_expressible(self, axis: str, rule: str) -> ConfigError:
+        return ConfigError(
+            f"{self.name}: {axis} must be {rule} in a transformers config, got {self.text()!r}. "
+            "Apply the method from Python instead: method.applied_to(model)."
+        )
+
+    def reach(self, window: int) -> int | None:  # noqa: ARG002  # for those that have a factor
+        """Return the context length in tokens that the parameters as given name; None where they need none.
+
+        Args:
+            window: The model's window of pretraining, L, in tokens.
+
+        Raises:
+            ConfigError: If they would follow from a context length.
+        """
         return None
 
     def pretrained_window(self) -> int:

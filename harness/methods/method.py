@@ -14,6 +14,7 @@ from longbench_run.harness.methods.base import (
     Component,
     Frequencies,
     Interval,
+    LengthRule,
     LogitScale,
     PositionMap,
     RopeFacts,
@@ -96,6 +97,20 @@ class Method:
         return replace(
             self, components=tuple(component.resolve(facts, target) for component in self.components)
         )
+
+    @property
+    def length_rule(self) -> LengthRule:
+        """What length the frequencies follow: that of the component that follows one."""
+        return next((c.length_rule for c in self.components if c.length_rule != "none"), "none")
+
+    def at_length(self, tokens: int) -> Method:
+        """Return the method whose frequencies are used at a length; an equal one where they follow none."""
+        return replace(self, components=tuple(component.at_length(tokens) for component in self.components))
+
+    def length_after(self, seen: int | None, tokens: int) -> int:
+        """Return the running length after a forward; see `Component.length_after`."""
+        follower = next(c for c in self.components if c.length_rule == "running")
+        return follower.length_after(seen, tokens)
 
     def frequencies(self, inv_freq: Frequencies, base: float) -> Frequencies:
         """Axis 1: the components' transforms, one after the other as written."""

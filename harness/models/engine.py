@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal
@@ -21,6 +22,7 @@ from longbench_run.harness.models.score import scored_positions, token_nll
 from longbench_run.results.records import Failure
 from longbench_run.tasks.base import GenerateRequest, Output, Request, Scored, ScoreRequest
 
+Announce = Callable[[int], AbstractContextManager[None]]
 EngineStatus = Literal["ok", "out_of_memory", "error"]
 
 
@@ -60,8 +62,18 @@ def token_sha256(request: Request) -> str:
     return digest.hexdigest()
 
 
+def nothing_announced(_tokens: int) -> AbstractContextManager[None]:
+    """Announce a sample's length to nobody: for models with no method, or one that follows no length."""
+    return nullcontext()
+
+
 def run_group(
-    loaded: LoadedModel, requests: Sequence[Request], *, prefix_causal: bool, prefill_chunk: int | None = None
+    loaded: LoadedModel,
+    requests: Sequence[Request],
+    *,
+    prefix_causal: bool,
+    announce: Announce = nothing_announced,
+    prefill_chunk: int | None = None,
 ) -> list[EngineResult]:
     """Compute all requests of one group and return their results in order.
 
@@ -69,34 +81,48 @@ def run_group(
         loaded: The model, with whatever method is applied to it.
         requests: The whole group: which forward passes are shared follows from it alone.
         prefix_causal: What the method declares: the logits at a position do not depend on the input's length.
+        announce: Block in which a sample of so many tokens is computed, prompt plus answer budget: what was applied
+            may follow its length, see `longbench_run.harness.attention.Applied.sample`.
         prefill_chunk: Prompt tokens per forward pass when generating; None for one pass.
 
     Raises:
         MethodNotApplicable: If the method cannot serve the model; that is no failure of a sample.
     """
-    results = dict(iterate_group(loaded, requests, prefix_causal=prefix_causal, prefill_chunk=prefill_chunk))
+    results = dict(
+        iterate_group(
+            loaded, requests, prefix_causal=prefix_causal, announce=announce, prefill_chunk=prefill_chunk
+        )
+    )
     return [results[index] for index in range(len(requests))]
 
 
 def iterate_group(
-    loaded: LoadedModel, requests: Sequence[Request], *, prefix_causal: bool, prefill_chunk: int | None = None
+    loaded: LoadedModel,
+    requests: Sequence[Request],
+    *,
+    prefix_causal: bool,
+    announce: Announce = nothing_announced,
+    prefill_chunk: int | None = None,
 ) -> Iterator[tuple[int, EngineResult]]:
     """Do what `run_group` does, yielding (index, result) once for each request, as soon as it is finished."""
     for index, request in enumerate(requests):
         if isinstance(request, GenerateRequest):
-            yield index, _generated(loaded, request, prefill_chunk)
-    scoring = _Scoring(loaded, requests)
+            yield index, _generated(loaded, request, announce, prefill_chunk)
+    scoring = _Scoring(loaded, requests, announce)
     yield from scoring.finished()
     for forward in plan_forwards(requests, prefix_causal=prefix_causal):
         scoring.run(forward)
         yield from scoring.finished()
 
 
-def _generated(loaded: LoadedModel, request: GenerateRequest, prefill_chunk: int | None) -> EngineResult:
+def _generated(
+    loaded: LoadedModel, request: GenerateRequest, announce: Announce, prefill_chunk: int | None
+) -> EngineResult:
     memory = PeakMemory(loaded.devices)
     memory.start()
     try:
-        timed = generate_timed(loaded, request, prefill_chunk=prefill_chunk)
+        with announce(len(request.prompt_ids) + request.max_new_tokens):
+            timed = generate_timed(loaded, request, prefill_chunk=prefill_chunk)
     except MethodNotApplicable:
         raise
     except Exception as error:
@@ -158,8 +184,9 @@ class _Progress:
 class _Scoring:
     """Runs the forward passes of a group's requests to score and gathers what each of them gets."""
 
-    def __init__(self, loaded: LoadedModel, requests: Sequence[Request]) -> None:
+    def __init__(self, loaded: LoadedModel, requests: Sequence[Request], announce: Announce) -> None:
         self._loaded = loaded
+        self._announce = announce
         self._memory = PeakMemory(loaded.devices)
         self._open = {
             index: _Progress(request=request)
@@ -199,7 +226,9 @@ class _Scoring:
         try:
             per_cut = [scored_positions(cut.content) for cut in cuts]
             scored = np.unique(np.concatenate(per_cut))
-            nll = token_nll(self._loaded, cuts[-1].content.token_ids, scored)
+            token_ids = cuts[-1].content.token_ids
+            with self._announce(len(token_ids)):
+                nll = token_nll(self._loaded, token_ids, scored)
         except MethodNotApplicable:
             raise
         except Exception as error:

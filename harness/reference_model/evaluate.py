@@ -16,6 +16,7 @@ import torch
 
 from longbench_run.harness import reference_model
 from longbench_run.harness.methods import parse_method, parse_methods
+from longbench_run.harness.models.engine import Announce, nothing_announced
 from longbench_run.harness.models.generate import generate
 from longbench_run.harness.models.load import load_model
 from longbench_run.harness.models.score import score
@@ -41,7 +42,12 @@ def _task_tokenizer(loaded: LoadedModel) -> Tokenizer:
 
 
 def passkey(
-    loaded: LoadedModel, *, context_length: int, count: int, seed: int
+    loaded: LoadedModel,
+    *,
+    context_length: int,
+    count: int,
+    seed: int,
+    announce: Announce = nothing_announced,
 ) -> tuple[list[float], list[float]]:
     """Ask for keys with the task that users run, at ten depths in turn.
 
@@ -50,6 +56,7 @@ def passkey(
         context_length: Tokens, prompt plus answer budget.
         count: Samples.
         seed: Seed of the keys.
+        announce: Block in which a sample of so many tokens is computed, as the engine's.
 
     Returns:
         Score (1 where the key was found) and depth of each sample.
@@ -60,7 +67,9 @@ def passkey(
         context_length=context_length, count=count, seed=seed, tokenizer=_task_tokenizer(loaded)
     ):
         if isinstance(sample.request, GenerateRequest) and sample.depth is not None:
-            scores.append(task.score(sample, generate(loaded, sample.request)).scores["accuracy"])
+            with announce(len(sample.request.prompt_ids) + sample.request.max_new_tokens):
+                generated = generate(loaded, sample.request)
+            scores.append(task.score(sample, generated).scores["accuracy"])
             depths.append(sample.depth)
     return scores, depths
 
@@ -143,9 +152,9 @@ class Evaluation:
 
     def _measure(self, point: Point) -> Figure:
         sample = {"context_length": point.context_length, "count": point.count, "seed": point.seed}
-        with parse_method(point.method).applied_to(self.loaded.model):
+        with parse_method(point.method).applied_to(self.loaded.model) as applied:
             if point.task == "passkey":
-                scores, depths = passkey(self.loaded, **sample)
+                scores, depths = passkey(self.loaded, announce=applied.sample, **sample)
                 return Figure(point=point, scores=scores, depths=depths)
             return Figure(
                 point=point, scores=document_nll(self.loaded, longest=self.longest, **sample), depths=[]

@@ -350,7 +350,7 @@ class TestFigures:
     def test_a_point_is_measured_once(self, tmp_path, monkeypatch):
         asked = []
         monkeypatch.setattr(
-            evaluate, "passkey", lambda loaded, **sample: asked.append(sample) or ([1.0], [0.0])
+            evaluate, "passkey", lambda loaded, announce, **sample: asked.append(sample) or ([1.0], [0.0])
         )
         for _ in range(2):
             evaluation = evaluate.Evaluation(
