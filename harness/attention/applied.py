@@ -12,7 +12,8 @@ from weakref import WeakSet
 import numpy as np
 import torch
 
-from longbench_run.harness.attention.functions import AttentionRoute, Scales, registered
+from longbench_run.harness.attention.backward import backward_inside
+from longbench_run.harness.attention.functions import AttentionRoute, registered
 from longbench_run.harness.attention.lengths import FollowedLength, follow_length
 from longbench_run.harness.attention.patched import patched
 from longbench_run.harness.attention.probe import FAR, NEAR, Probe, probe
@@ -23,6 +24,7 @@ from longbench_run.harness.attention.rotary import (
     rope_facts,
     rotary_modules,
 )
+from longbench_run.harness.attention.scales import Scales
 from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
@@ -132,12 +134,14 @@ def _enter_attention(
     if bands is None and not scales:
         return found.layers
     route = AttentionRoute(
+        family=model.config.model_type,
         previous=model.config._attn_implementation,
         scales=Scales(scales),
         bands=bands,
         rotary=rotary,
         layers_without_rope=found.without_rope,
     )
+    stack.enter_context(backward_inside(model))
     stack.callback(model.base_model.register_forward_pre_hook(route.begin, with_kwargs=True).remove)
     stack.enter_context(registered(model, f"longbench_run_{id(route):x}", route.attention, route.mask))
     with torch.no_grad():

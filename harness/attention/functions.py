@@ -6,7 +6,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -15,54 +14,21 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from longbench_run.harness.attention.bands import RotatedBand, attend_bands
 from longbench_run.harness.attention.layout import Layout, Row, read_layout
 from longbench_run.harness.attention.rotary import FamilyRotary, Rotation, family_apply
+from longbench_run.harness.attention.scales import Scales
 from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
-    from longbench_run.harness.methods import Band, LogitScale
+    from longbench_run.harness.methods import Band
 
 _HARMLESS = frozenset(
     {"position_ids", "position_embeddings", "cache_position", "use_cache", "past_key_values", "is_causal"}
     | {"output_attentions", "output_hidden_states", "return_dict", "layer_idx", "logits_to_keep"}
 )
 """Keyword arguments that an attention function may ignore: they say nothing about which keys count or how much."""
-
-
-class Scales:
-    """Axis 2: the product of the logit scales, by layer and by query."""
-
-    def __init__(self, scales: Sequence[LogitScale]) -> None:
-        """Keep the scales."""
-        self._scales = scales
-
-    @property
-    def per_query(self) -> bool:
-        """Whether some scale depends on the query's position."""
-        return any(scale.values is not None for scale in self._scales)
-
-    def constant(self, layer: int) -> float:
-        """Return the product of the constant scales of a layer."""
-        product = 1.0
-        for scale in self._scales:
-            if scale.constant is not None and layer >= scale.skip_layers:
-                product *= scale.constant
-        return product
-
-    def scaled(self, query: Tensor, layer: int, layout: Layout) -> Tensor:
-        """Return the queries times their per-query scales, computed in fp32 and cast once."""
-        active = [s.values for s in self._scales if s.values is not None and layer >= s.skip_layers]
-        if not active:
-            return query
-        product = np.ones((len(layout.rows), layout.query_length))
-        for index, row in enumerate(layout.rows):
-            tokens = row.query_last - row.first
-            for values in active:
-                product[index, layout.queries(row)] *= values(row.query_positions, tokens)
-        factor = torch.as_tensor(product, dtype=torch.float32).to(query.device)
-        return (query.float() * factor[:, None, :, None]).to(query.dtype)
 
 
 class AttentionRoute:
@@ -76,13 +42,24 @@ class AttentionRoute:
     def __init__(
         self,
         *,
+        family: str,
         previous: str,
         scales: Scales,
         bands: tuple[Band, ...] | None,
         rotary: nn.Module,
         layers_without_rope: frozenset[int],
     ) -> None:
-        """Keep what to compute; ``previous`` names the model's own attention implementation."""
+        """Keep what to compute.
+
+        Args:
+            family: The model's family, for errors.
+            previous: Name of the model's own attention implementation.
+            scales: Axis 2.
+            bands: Axes 3 and 4.
+            rotary: The family's rotary module.
+            layers_without_rope: Layers whose keys and queries are not rotated.
+        """
+        self._family = family
         self._previous = previous
         self._scales = scales
         self._bands = bands
@@ -131,6 +108,8 @@ class AttentionRoute:
                 kv_offset=kv_offset,
                 attention_mask=rest.get("attention_mask"),
                 mask_function=rest.get("mask_function"),
+                local_size=rest.get("local_size"),
+                family=self._family,
             )
         if self._bands is not None and self._layout is not None:
             self._made = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(

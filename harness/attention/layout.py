@@ -66,17 +66,25 @@ def read_layout(
     kv_offset: int,
     attention_mask: Tensor | None,
     mask_function: Any,
+    local_size: int | None,
+    family: str,
 ) -> Layout:
-    """Read the layout from what transformers hands to a mask function.
+    """Read the layout from what transformers hands to a mask function; ``family`` is named in errors.
 
     Raises:
         MethodNotApplicable: If the mask is not the plain causal one (sliding windows, packed sequences), the cache
             has dropped keys, or a row's tokens are not contiguous.
     """
+    if local_size is not None:
+        raise MethodNotApplicable(
+            f"the family {family!r} must attend to all keys for position maps and per-query scales, got layers with a "
+            f"sliding window of {local_size} tokens. Set sliding_window to null in its config, or use a method that changes "
+            "frequencies only."
+        )
     if mask_function is not causal_mask_function or kv_offset:
         raise MethodNotApplicable(
-            "position maps and per-query scales need plain causal attention over all keys, got a sliding window, packed "
-            "sequences or a custom mask. Switch the window off in the config, or pass one sequence a row."
+            f"the family {family!r} must attend causally to all keys for position maps and per-query scales, got packed "
+            "sequences, a custom mask or a cache that drops keys. Pass one sequence a row, and an ordinary cache."
         )
     offset = int(q_offset)
     end = offset + q_length
