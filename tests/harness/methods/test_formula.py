@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from transformers import LlamaForCausalLM
 
 from longbench_run.harness.methods import parse_method
+from longbench_run.harness.methods.frequencies import correction_range
 
 L = 64
 BASE = 10000.0
@@ -152,6 +153,40 @@ def formula(method, n):
             one * (0.1 * math.log(2) + 1) ** 2,
             causal & ((delta < 32) | (j < 4)),
         ),
+        "dynamic_ntk:factor=2": (
+            plain_theta(BASE * (2 * n / L - 1) ** (16 / 14)),
+            delta,
+            one,
+            causal,
+        ),
+        "dynamic_ntk:factor=2+self_extend:group=3:window=16": (
+            plain_theta(BASE * (2 * n / L - 1) ** (16 / 14)),
+            self_extend,
+            one,
+            causal,
+        ),
+        "longrope:factor=4:long_factor=1/1.5/2/2.5/3/3.5/4/4.5:side=long+log_n": (
+            plain_theta() / np.arange(2, 10) * 2,
+            delta,
+            one * (1 + math.log(4) / math.log(L)) * log_n(n),
+            causal,
+        ),
+        "string:shift=24:window=4+pi:factor=2": (
+            plain_theta() / 2,
+            np.where(delta < 24, delta, delta - 24 + 4),
+            one,
+            causal,
+        ),
+        "dca:chunk=48:largest_position=63+abf": (
+            plain_theta(500000.0),
+            np.where(
+                p // 48 == j // 48,
+                delta,
+                np.where(p // 48 == j // 48 + 1, np.minimum(p % 48 + 48, 63), 63) - j % 48,
+            ),
+            one,
+            causal,
+        ),
         "ntk_by_parts:factor=4": (yarn_theta(4), delta, one, causal),
         "ntk_by_parts:factor=4:ramp=paper": (yarn_theta(4, ramp="paper"), delta, one, causal),
         "yarn:factor=4:temperature=per_query": (
@@ -208,6 +243,11 @@ def formula(method, n):
 
 
 METHODS = (
+    "dynamic_ntk:factor=2",
+    "dynamic_ntk:factor=2+self_extend:group=3:window=16",
+    "longrope:factor=4:long_factor=1/1.5/2/2.5/3/3.5/4/4.5:side=long+log_n",
+    "string:shift=24:window=4+pi:factor=2",
+    "dca:chunk=48:largest_position=63+abf",
     "ntk_fixed:factor=4",
     "ntk_mixed:factor=12+log_n",
     "llama3:factor=8",
@@ -278,6 +318,18 @@ def test_a_model_that_ships_scaled_is_rotated_once_in_the_far_band(folder, weigh
     assert applied.method.canonical == "rerope:original_context_length=64:window=16"
     np.testing.assert_allclose(unmodified, released, atol=1e-4, rtol=0)
     np.testing.assert_allclose(extended, rerope, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("base", "length", "expected"), [(10000.0, 4096, (20, 46)), (500000.0, 8192, (18, 35))]
+)
+def test_the_ramp_of_yarn_lies_where_the_released_code_puts_it(base, length, expected):
+    """Llama-2 and Llama-3, head dimension 128, 32 turns and 1."""
+    found = correction_range(
+        rotary_dim=128, base=base, original_context_length=length, beta_fast=32, beta_slow=1
+    )
+
+    assert found == expected
 
 
 @pytest.mark.parametrize(
