@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 USER_ERROR, CELLS_FAILED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
 PRESET_VARIABLE = "LONGBENCH_RUN_PRESET"
-COMMANDS = ("run", "report", "list", "show")
+COMMANDS = ("run", "report", "list", "show", "export")
 
 _RUN_EXAMPLES = """\
 examples:
@@ -45,6 +45,14 @@ _SHOW_EXAMPLES = """\
 examples:
   longbench-run show runs/paper --method yarn --task passkey --context-length 8k
   longbench-run show runs/paper --status error --limit 3
+"""
+_EXPORT_EXAMPLES = """\
+examples:
+  longbench-run export yarn:factor=4 reference exported/yarn
+      config.json with which transformers, and what reads its configs, computes YaRN; the weights stay as they are
+  longbench-run export abf+yarn meta-llama/Llama-2-7b-hf exported/llama --context-length 16k
+
+A method that transformers has no keys for is refused with the reason.
 """
 _DESCRIPTION = "Measure long-context extension methods of RoPE language models."
 
@@ -111,12 +119,19 @@ def build_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
             ),
             ("list", "name what there is", "List what can be named in a run.", _LIST_EXAMPLES),
             ("show", "read the samples behind a number", "Print samples of a run.", _SHOW_EXAMPLES),
+            (
+                "export",
+                "write a method as a transformers config",
+                "Write the config.json with which transformers computes a method.",
+                _EXPORT_EXAMPLES,
+            ),
         )
     }
     _add_run(parsers["run"])
     _add_report(parsers["report"])
     _add_list(parsers["list"])
     _add_show(parsers["show"])
+    _add_export(parsers["export"])
     return parser, parsers
 
 
@@ -221,6 +236,30 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, metavar=metavar, help=help_)
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", metavar="METHOD", help="one method: name:key=value, composed with +")
+    parser.add_argument("model", metavar="MODEL", help="reference (bundled), a hub id or a folder")
+    parser.add_argument("out", metavar="OUT", help="folder that config.json is written into")
+    for flag, metavar, help_ in (
+        (
+            "--context-length",
+            "LENGTH",
+            "length the method is configured for: 16384, 16k or 4x (default: factor times the window)",
+        ),
+        (
+            "--original-context-length",
+            "TOKENS",
+            "window of pretraining (default: the model's configuration)",
+        ),
+        ("--revision", "REVISION", "branch, tag or commit of a hub model"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=help_)
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that the model brings along"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a config.json that is there")
+
+
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Read a command line.
 
@@ -284,6 +323,8 @@ def _dispatch(found: argparse.Namespace, words: Sequence[str]) -> int:
         return cli_commands.report(found.runs, output=found.output)
     if found.command == "list":
         return cli_commands.list_names(found.kind, verbose=found.verbose)
+    if found.command == "export":
+        return cli_commands.export(found)
     return cli_commands.show(found)
 
 

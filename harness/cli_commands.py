@@ -183,6 +183,17 @@ def show(found: argparse.Namespace) -> int:
     return 0
 
 
+def export(found: argparse.Namespace) -> int:
+    """Write a method as the config.json of a model, and print what it says."""
+    _configure_logging()
+    from longbench_run.harness.cli_export import export as write
+
+    written, note = write(found)
+    sys.stdout.write(written)
+    sys.stderr.write(note)
+    return 0
+
+
 def _configure_logging() -> None:
     """Let this program's warnings through to stderr, and keep libraries' chatter away."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, fields
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 from longbench_run.harness import reference_model
-from longbench_run.harness.grammar import format_value
 from longbench_run.harness.methods import component_classes
+from longbench_run.harness.methods.described import axis_texts, cache_note, parameters
 from longbench_run.harness.models.spec import REFERENCE
 from longbench_run.tasks.registry import list_tasks, load_task
+
+if TYPE_CHECKING:
+    from longbench_run.harness.methods import Component
 
 _WIDTH = 110
 
@@ -35,12 +38,22 @@ Entry = tuple[str, str, Sequence[str]]
 
 def _methods(verbose: bool) -> Iterator[Entry]:
     for component in component_classes():
-        parameters = [
-            field.name if field.default in (None, MISSING) else f"{field.name}={format_value(field.default)}"
-            for field in fields(component)
-        ]
-        more = [f"source: {component.source}", f"parameters: {', '.join(parameters)}"] if verbose else []
-        yield component.name, component.summary, more
+        yield component.name, component.summary, [*_details(component)] if verbose else []
+
+
+def _details(component: type[Component]) -> Iterator[str]:
+    note = cache_note(component)
+    for axis, text in axis_texts(component).items():
+        yield f"{axis}: {text}"
+    yield f"fine-tuning: {component.tuning}"
+    yield f"cache: {' '.join([f'{note.verdict}.', *note.reasons])}"
+    yield f"source: {component.source}"
+    if component.differs:
+        yield f"paper and code: {component.differs}"
+    yield "parameters:"
+    for parameter in parameters(component):
+        written = parameter.name if parameter.default is None else f"{parameter.name}={parameter.default}"
+        yield f"  {written}: {parameter.text}"
 
 
 def _tasks(verbose: bool) -> Iterator[Entry]:
@@ -84,4 +97,12 @@ def _aligned(entries: Sequence[Entry]) -> Iterator[str]:
     for name, summary, more in entries:
         yield f"{name.ljust(width)}  {summary}"
         for line in more:
-            yield fill(line, width=_WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+            text = line.lstrip()
+            begin = indent + line.removesuffix(text)
+            yield fill(
+                text,
+                width=_WIDTH,
+                initial_indent=begin,
+                subsequent_indent=begin + "  ",
+                break_on_hyphens=False,  # a repository's name stays whole
+            )

@@ -19,8 +19,10 @@ from longbench_run.harness.attention.patched import patched
 from longbench_run.harness.attention.probe import FAR, NEAR, Probe, probe
 from longbench_run.harness.attention.rotary import (
     FamilyRotary,
+    Rotary,
     family_apply,
     fp32_frequencies,
+    model_rotary,
     rope_facts,
     rotary_modules,
 )
@@ -29,8 +31,6 @@ from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from torch import nn
 
     from longbench_run.harness.methods import Method
 
@@ -96,10 +96,10 @@ def apply(
         without_rope: frozenset[int] = frozenset()
         followed: FollowedLength | None = None
         if not resolved.as_released:
-            rotary = _rotary(model)
+            rotary = model_rotary(model)
             _set_frequencies(stack, rotary, fp32_frequencies(resolved, facts))
             with _evaluating(model):
-                found = probe(model)
+                found = probe(model, rotary.layers)
                 _check_frequencies(rotary, found, model)
                 without_rope = found.without_rope
                 layers = _enter_attention(stack, model, resolved, rotary, found)
@@ -127,7 +127,7 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 
 def _enter_attention(
-    stack: ExitStack, model: Any, method: Method, rotary: nn.Module, found: Probe
+    stack: ExitStack, model: Any, method: Method, rotary: Rotary, found: Probe
 ) -> frozenset[int]:
     """Register the method's attention where it has one, and return the layers that attend as it says."""
     scales, bands = method.logit_scales(), method.bands()
@@ -166,34 +166,26 @@ def _effective_frequencies(model: Any) -> tuple[float, ...]:
     )
 
 
-def _rotary(model: Any) -> nn.Module:
-    modules = list(rotary_modules(model))
-    plain = [module for module in modules if "inv_freq" in module._buffers]
-    if len(modules) != 1 or len(plain) != 1:
-        raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must have one set of frequencies for all layers, got one for each "
-            "kind of layer. Use none, or another model."
-        )
-    return plain[0]
-
-
-def _set_frequencies(stack: ExitStack, rotary: nn.Module, inv_freq: torch.Tensor) -> None:
-    for name in ("inv_freq", "original_inv_freq"):
-        before = rotary._buffers.get(name)
+def _set_frequencies(stack: ExitStack, rotary: Rotary, inv_freq: torch.Tensor) -> None:
+    module = rotary.module
+    for name in (rotary.name("inv_freq"), rotary.name("original_inv_freq")):
+        before = module._buffers.get(name)
         if before is not None:
-            stack.enter_context(patched(rotary, name, inv_freq.to(before.device)))
+            stack.enter_context(patched(module, name, inv_freq.to(before.device)))
     # A scaling that the model ships with belongs to the released frequencies, not to these.
-    stack.enter_context(patched(rotary, "attention_scaling", 1.0))
-    if hasattr(rotary, "rope_type"):
-        stack.enter_context(patched(rotary, "rope_type", "default"))
+    stack.enter_context(patched(module, rotary.name("attention_scaling"), 1.0))
+    if hasattr(module, "rope_type"):
+        released: Any = module.rope_type
+        own = "default" if rotary.kind is None else {**released, rotary.kind: "default"}
+        stack.enter_context(patched(module, "rope_type", own))
 
 
-def _check_frequencies(rotary: nn.Module, found: Probe, model: Any) -> None:
+def _check_frequencies(rotary: Rotary, found: Probe, model: Any) -> None:
     """Raise unless the rotary module computes with its frequencies, and the probed keys turned by them."""
     family = FamilyRotary(rotary, family_apply(found.attention))
     # Whether a family holds its pairs side by side or in halves, position 1 has each cosine twice.
     cosines = family.rotation(np.ones(1), found.near.device).cos.flatten().sort().values
-    wanted = rotary.inv_freq.float().cos().repeat(2).sort().values  # type: ignore[operator]  # a buffer
+    wanted = rotary.inv_freq.float().cos().repeat(2).sort().values
     if cosines.shape != wanted.shape or not torch.allclose(cosines, wanted, atol=1e-5):
         raise MethodNotApplicable(
             f"the family {model.config.model_type!r} must compute its rotation from inv_freq, got one that does not follow "

@@ -13,7 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from longbench_run.harness.attention.bands import RotatedBand, attend_bands
 from longbench_run.harness.attention.layout import Layout, Row, read_layout
-from longbench_run.harness.attention.rotary import FamilyRotary, Rotation, family_apply
+from longbench_run.harness.attention.rotary import FamilyRotary, Rotary, Rotation, family_apply
 from longbench_run.harness.attention.scales import Scales
 from longbench_run.harness.errors import MethodNotApplicable
 
@@ -46,7 +46,7 @@ class AttentionRoute:
         previous: str,
         scales: Scales,
         bands: tuple[Band, ...] | None,
-        rotary: nn.Module,
+        rotary: Rotary,
         layers_without_rope: frozenset[int],
     ) -> None:
         """Keep what to compute.
@@ -56,7 +56,7 @@ class AttentionRoute:
             previous: Name of the model's own attention implementation.
             scales: Axis 2.
             bands: Axes 3 and 4.
-            rotary: The family's rotary module.
+            rotary: The family's rotary module, and the layers that attend as the method says; others as they would.
             layers_without_rope: Layers whose keys and queries are not rotated.
         """
         self._family = family
@@ -65,7 +65,8 @@ class AttentionRoute:
         self._bands = bands
         self._layers_without_rope = layers_without_rope
         self._layout: Layout | None = None
-        self._made: Tensor | None = None
+        self._made: dict[int | None, Tensor | None] = {}
+        """Masks made last, by the sliding window of the layers that they are for."""
         self._rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]] = {}
         self._rotary = rotary
         self.layers_touched: set[int] = set()
@@ -73,19 +74,22 @@ class AttentionRoute:
     def begin(self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forget the last pass, unless its mask was made for this one: a hook before every forward pass."""
         given = kwargs.get("attention_mask")
-        masks = list(given.values()) if isinstance(given, dict) else [given]
-        ready_made = [mask for mask in masks if isinstance(mask, torch.Tensor) and mask.ndim == 4]
-        if any(mask is not self._made for mask in ready_made):
+        # A mask for each kind of layer, None among them, is made before the pass and by nobody else during it.
+        ready_made = list(given.values()) if isinstance(given, dict) else [given]
+        if not isinstance(given, dict) and (not isinstance(given, torch.Tensor) or given.ndim != 4):
+            self.forget()
+            return
+        made = list(self._made.values())
+        if any(all(mask is not ours for ours in made) for mask in ready_made):
             raise MethodNotApplicable(
                 "position maps and per-query scales need an attention mask of shape (batch, tokens), got one with 4 "
                 "dimensions. Pass a 2-D attention_mask, or none."
             )
-        if not ready_made:
-            self.forget()
 
     def forget(self) -> None:
         """Drop what the last forward pass left."""
-        self._layout = self._made = None
+        self._layout = None
+        self._made.clear()
         self._rotations.clear()
 
     def mask(
@@ -98,7 +102,10 @@ class AttentionRoute:
         **rest: Any,
     ) -> Any:
         """Read the layout; return the model's own mask, or for bands the key positions, which stay O(n)."""
-        if self._bands is not None or self._scales.per_query:
+        # Layers with a window of their own that the method leaves alone also make a mask: their own one.
+        window = rest.get("local_size")
+        theirs = window is not None and self._rotary.kind is not None
+        if not theirs and (self._bands is not None or self._scales.per_query):
             self._rotations.clear()
             self._layout = read_layout(
                 batch_size=batch_size,
@@ -108,15 +115,15 @@ class AttentionRoute:
                 kv_offset=kv_offset,
                 attention_mask=rest.get("attention_mask"),
                 mask_function=rest.get("mask_function"),
-                local_size=rest.get("local_size"),
+                local_size=window,
                 family=self._family,
             )
-        if self._bands is not None and self._layout is not None:
-            self._made = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(
+        if not theirs and self._bands is not None and self._layout is not None:
+            self._made[window] = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(
                 rest.get("device") or "cpu"
             )
         else:
-            self._made = ALL_MASK_ATTENTION_FUNCTIONS[self._previous](
+            self._made[window] = ALL_MASK_ATTENTION_FUNCTIONS[self._previous](
                 batch_size=batch_size,
                 q_length=q_length,
                 kv_length=kv_length,
@@ -124,7 +131,7 @@ class AttentionRoute:
                 kv_offset=kv_offset,
                 **rest,
             )
-        return self._made
+        return self._made[window]
 
     def attention(  # noqa: PLR0917  # transformers calls every attention function with these positions
         self,
@@ -139,6 +146,11 @@ class AttentionRoute:
     ) -> tuple[Tensor, Tensor | None]:
         """Attend as the method says; same contract as every function of transformers' attention registry."""
         layer = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every family, typed Tensor | Module
+        if layer not in self._rotary.layers:
+            untouched: tuple[Tensor, Tensor | None] = own_attention(module, self._previous)(
+                module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **rest
+            )
+            return untouched
         self.layers_touched.add(layer)
         scaling = (query.shape[-1] ** -0.5 if scaling is None else scaling) * self._scales.constant(layer)
         if self._scales.per_query:

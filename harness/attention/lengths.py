@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from longbench_run.harness.attention.rotary import fp32_frequencies
+from longbench_run.harness.attention.rotary import Rotary, fp32_frequencies
 from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class FollowedLength:
     """Sets a rotary module's frequencies to those of the length that a method follows."""
 
     method: Method
-    rotary: nn.Module
+    rotary: Rotary
     facts: RopeFacts
     _tokens: int | None = None
     """The length that the module's frequencies belong to; None before the first."""
@@ -78,21 +78,19 @@ class FollowedLength:
     def _move(self, tokens: int) -> None:
         if tokens == self._tokens:
             return
-        device = self.rotary.inv_freq.device
-        self.rotary.inv_freq = fp32_frequencies(self.method.at_length(tokens), self.facts).to(device)
+        wanted = fp32_frequencies(self.method.at_length(tokens), self.facts)
+        setattr(self.rotary.module, self.rotary.name("inv_freq"), wanted.to(self.rotary.inv_freq.device))
         self._tokens = tokens
 
 
 @contextmanager
-def follow_length(
-    model: Any, rotary: nn.Module, method: Method, facts: RopeFacts
-) -> Iterator[FollowedLength]:
+def follow_length(model: Any, rotary: Rotary, method: Method, facts: RopeFacts) -> Iterator[FollowedLength]:
     """Let a rotary module follow a method's length inside the block."""
     followed = FollowedLength(method, rotary, facts)
     hooked, hook = (
         (model.base_model, followed.before_sample)
         if method.length_rule == "sample"
-        else (rotary, followed.before_rotation)
+        else (rotary.module, followed.before_rotation)
     )
     handle = hooked.register_forward_pre_hook(hook, with_kwargs=True)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -126,22 +126,79 @@ class Rotation:
     sin: Float[Tensor, "1 n rotary_dim"]
 
 
-class FamilyRotary:
-    """One rotary module with the family's function that applies it."""
+@dataclass(frozen=True, slots=True)
+class Rotary:
+    """What one kind of layer reads of a rotary module: all layers, or those of full attention where kinds differ."""
 
-    def __init__(self, module: nn.Module, apply: Any) -> None:
+    module: nn.Module
+    kind: str | None
+    """transformers' layer type, which its names begin with; None where all layers read the same."""
+    layers: frozenset[int]
+
+    def name(self, attribute: str) -> str:
+        """Return the name of an attribute for this kind."""
+        return attribute if self.kind is None else f"{self.kind}_{attribute}"
+
+    @property
+    def inv_freq(self) -> Float[Tensor, " half_dim"]:
+        """The frequencies in use, radians per token."""
+        return cast("Tensor", getattr(self.module, self.name("inv_freq")))
+
+    @property
+    def attention_scaling(self) -> float:
+        """The family's own factor on cosines and sines."""
+        return float(getattr(self.module, self.name("attention_scaling")))  # type: ignore[arg-type]  # a number
+
+    def cos_sin(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the family's forward gives for positions, in fp32."""
+        kind = {} if self.kind is None else {"layer_type": self.kind}
+        # The dtype of this tensor is the dtype of the cosines: fp32 keeps far positions exact. Its forward itself:
+        # a length that follows the module's calls must not follow this one.
+        like = torch.empty(0, dtype=torch.float32, device=positions.device)
+        cos, sin = self.module.forward(like, positions, **kind)
+        return cos, sin
+
+
+def model_rotary(model: Any) -> Rotary:
+    """Return the rotary module whose frequencies methods change, for the layers that see all keys.
+
+    Where every kind of layer has its own frequencies, those with a sliding window keep theirs: no distance in them
+    ever exceeds it.
+
+    Raises:
+        MethodNotApplicable: If there is not one such module.
+    """
+    modules = list(rotary_modules(model))
+    config = model.config.get_text_config()
+    every = frozenset(range(config.num_hidden_layers))
+    if len(modules) == 1:
+        (module,) = modules
+        if "inv_freq" in module._buffers:
+            return Rotary(module, None, every)
+        kind, kinds = "full_attention", getattr(config, "layer_types", None) or ()
+        layers = frozenset(layer for layer, of in enumerate(kinds) if of == kind)
+        if f"{kind}_inv_freq" in module._buffers and layers:
+            return Rotary(module, kind, layers)
+    raise MethodNotApplicable(
+        f"the family {model.config.model_type!r} must have one set of frequencies for the layers that see all keys, got "
+        f"{len(modules)} rotary modules without one. Use none, or another model."
+    )
+
+
+class FamilyRotary:
+    """A rotary module with the family's function that applies it."""
+
+    def __init__(self, rotary: Rotary, apply: Any) -> None:
         """Keep both; the module's frequencies are read at each call."""
-        self._module = module
+        self._rotary = rotary
         self._apply = apply
 
     def rotation(self, positions: Shaped[np.ndarray, " n"], device: torch.device) -> Rotation:
         """Return the rotation by positions in tokens, fractions and negative ones allowed."""
         ids = torch.from_numpy(positions).to(device=device, dtype=torch.float32)[None]
-        # The dtype of this tensor is the dtype of the cosines: fp32 keeps far positions exact.
-        # Its forward itself: a length that follows the module's calls must not follow this one.
-        cos, sin = self._module.forward(torch.empty(0, dtype=torch.float32, device=device), ids)
+        cos, sin = self._rotary.cos_sin(ids)
         # The model has multiplied q and k by it already; rotating further must not do so again.
-        scaling = self._module.attention_scaling
+        scaling = self._rotary.attention_scaling
         return Rotation(cos=cos / scaling, sin=sin / scaling)
 
     def rotate(self, states: Float[Tensor, "batch heads n head_dim"], rotation: Rotation) -> Tensor:

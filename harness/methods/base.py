@@ -25,6 +25,8 @@ T = TypeVar("T")
 Positions = Int[np.ndarray, " n"]
 Frequencies = Float[np.ndarray, " half_dim"]
 LengthRule = Literal["none", "sample", "running"]
+Tuning = Literal["none needed", "optional", "meant for fine-tuning", "trained with the model"]
+"""What a method asks of the weights; ``optional``: its publications use it with fine-tuning and without."""
 PositionMap = Callable[[Positions], Shaped[np.ndarray, " n"]]
 
 
@@ -105,10 +107,13 @@ class Component:
     version: ClassVar[int] = 1
     summary: ClassVar[str]
     source: ClassVar[str]
+    tuning: ClassVar[Tuning]
+    differs: ClassVar[str] = ""
+    """What differs between paper and released code, and which of them is the default here; empty: nothing."""
     as_released: ClassVar[bool] = False
     """Leaves the model as it is, a scaling that it ships with included; stands alone in a composition."""
     original_context_length: int | None = None
-    """Window of pretraining, L, for this component alone; default: the model's."""
+    """Window of pretraining, L, for this component alone, tokens; default: the model's."""
 
     @property
     def prefix_causal(self) -> bool:
@@ -201,7 +206,7 @@ class Component:
             ConfigError: If transformers has no keys for it.
         """
         if type(self).frequencies is not Component.frequencies:
-            raise self._not_expressible("frequencies", "those of one of its rope types")
+            raise self._not_expressible("frequencies", "those of a rope_type")
         return config
 
     def exported(self, config: RopeConfig) -> RopeConfig:
@@ -212,7 +217,7 @@ class Component:
         """
         scale = self.logit_scale()
         if self.bands() is not None:
-            raise self._not_expressible("positions", "those that tokens have")
+            raise self._not_expressible("positions", "the tokens' own")
         if self.mask() is not None:
             raise self._not_expressible("mask", "the causal one")
         if scale is not None and (scale.values is not None or scale.skip_layers):
@@ -221,11 +226,11 @@ class Component:
 
     def _not_expressible(self, axis: str, rule: str) -> ConfigError:
         return ConfigError(
-            f"{self.name}: {axis} must be {rule} in a transformers config, got {self.text()!r}. "
+            f"{self.name}: {axis} must be {rule} to be written as a transformers config, got {self.text()!r}. "
             "Apply the method from Python instead: method.applied_to(model)."
         )
 
-    def reach(self, window: int) -> int | None:  # noqa: ARG002  # for those that have a factor
+    def reach(self, window: int) -> int | None:
         """Return the context length in tokens that the parameters as given name; None where they need none.
 
         Args:

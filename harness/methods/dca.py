@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
-from longbench_run.harness.methods.base import Band, Component, Interval, LogitScale, Positions, known
+from longbench_run.harness.methods.base import Band, Component, Interval, LogitScale, Positions, Tuning, known
 from longbench_run.harness.methods.position_maps import constant
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ class DualChunk(Component):
     previous one, and at c - 1 for all older ones.
 
     Source:
-        An et al. 2024, arXiv:2402.17463 (the default); HKUNLP/ChunkLlama@2add4d7 (``variant=released``: another
-        chunk, a smaller largest position, and q and k multiplied by 0.05 ln(n / L) + 1, which its authors'
-        published results do not use). Differs: bands are merged in fp32, where the released code merges in bf16.
+        An et al. 2024, arXiv:2402.17463 (the default); HKUNLP/ChunkLlama@2add4d7 (``variant=released``).
     """
 
     name: ClassVar[str] = "dca"
@@ -33,15 +31,21 @@ class DualChunk(Component):
         "Dual chunk attention: exact inside a chunk, held positions across chunks; no tuning"
     )
     source: ClassVar[str] = "An et al. 2024, arXiv:2402.17463; HKUNLP/ChunkLlama@2add4d7"
+    tuning: ClassVar[Tuning] = "none needed"
+    differs: ClassVar[str] = (
+        "The default is the paper's map. The released code (variant=released) has smaller chunks, a smaller largest "
+        "position, and multiplies q and k by 0.05 ln(n / L) + 1, which its authors say their published results do "
+        "not use; it merges the bands in bfloat16, here they are merged in float32."
+    )
 
     variant: Literal["paper", "released"] = "paper"
-    """Changes defaults only: chunk 3L/4, largest_position L - 1, no mscale; released: 5L/8, 3L/4, mscale."""
+    """Whose defaults the others take: ``paper``, arXiv:2402.17463, or ``released``, HKUNLP/ChunkLlama@2add4d7."""
     chunk: int | None = None
-    """Tokens in a chunk, s, from 1 to L."""
+    """Tokens in a chunk, s, from 1 to L; default: 3L/4; released: 5L/8."""
     largest_position: int | None = None
-    """Largest position of a query, c - 1, at least chunk."""
+    """Largest position of a query, c - 1, at least chunk; default: L - 1; released: 3L/4."""
     mscale: bool | None = None
-    """Multiply q and k by 0.05 ln(n / L) + 1 where the n tokens seen exceed L."""
+    """Multiply q and k by 0.05 ln(n / L) + 1 where the n tokens seen exceed L; default: false; released: true."""
 
     def __post_init__(self) -> None:
         """Check chunk and largest position."""
@@ -100,7 +104,7 @@ class DualChunk(Component):
         return LogitScale(values=values)
 
     def bands(self) -> tuple[Band, ...]:
-        """Axis 3: same chunk, previous chunk, older chunks."""
+        """Axis 3: keys at j mod s; queries at p mod s, min(p mod s + s, c - 1), c - 1 for own, previous, older chunks."""
         size, largest = known(self.chunk), known(self.largest_position)
 
         def begin(p: Positions) -> Positions:

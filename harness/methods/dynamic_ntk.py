@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from longbench_run.harness.methods.base import Component, LengthRule, known
+from longbench_run.harness.methods.base import Component, LengthRule, Tuning, known
 from longbench_run.harness.methods.factor import Factored
 from longbench_run.harness.methods.ntk import NtkAware
 
@@ -32,6 +32,13 @@ class DynamicNtk(Factored):
     summary: ClassVar[str] = "Dynamic NTK: base raised with the sample's length, frozen for each sample"
     source: ClassVar[str] = (
         "emozilla 2023; Peng et al. 2023, arXiv:2309.00071, section 3.3; transformers 5.23 (variant=transformers)"
+    )
+    tuning: ClassVar[Tuning] = "none needed"
+    differs: ClassVar[str] = (
+        "The paper's scale is n / L, which is factor=1; jquesnelle/yarn@995db5b and transformers have a n / L - (a - 1) "
+        "with the factor for a, the default. In both, n grows with every forward while cached keys keep the base of "
+        "their arrival (variant=transformers); the paper asks for a cache of unrotated keys. The default freezes n "
+        "for each sample, which needs none."
     )
 
     variant: Literal["frozen", "transformers"] = "frozen"

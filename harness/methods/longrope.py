@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 
 from longbench_run.harness.errors import ConfigError, MethodNotApplicable
-from longbench_run.harness.methods.base import Frequencies, LogitScale, known
+from longbench_run.harness.methods.base import Frequencies, LogitScale, Tuning, known
 from longbench_run.harness.methods.factor import Factored
 
 if TYPE_CHECKING:
@@ -35,13 +35,19 @@ class LongRope(Factored):
         "LongRoPE: each pair divided by a searched factor, by parameter or from the model's config"
     )
     source: ClassVar[str] = "Ding et al. 2024, arXiv:2402.13753; transformers 5.23"
+    tuning: ClassVar[Tuning] = "meant for fine-tuning"
+    differs: ClassVar[str] = (
+        "The paper keeps the original frequencies for the first tokens; neither released code does, nor does the "
+        "default. transformers chooses the list by each input's length, here the target chooses it once. "
+        "microsoft/LongRoPE@c9e56aa also takes a list for each layer, which is left out."
+    )
 
     short_factor: tuple[float, ...] | None = None
     """Divisors of the pairs, fastest first, for a target inside the window L; default: the model config's."""
     long_factor: tuple[float, ...] | None = None
     """Divisors of the pairs, fastest first, for a target beyond the window L; default: the model config's."""
     side: Literal["short", "long"] | None = None
-    """Which list is used; default: long where the target exceeds L."""
+    """Which list is used; default: long where the target exceeds L, the rule of transformers 5.23 for an input."""
 
     def __post_init__(self) -> None:
         """Check the factors."""
@@ -98,7 +104,7 @@ class LongRope(Factored):
             "longrope",
             by=self.name,
             short_factor=divisors,
-            long_factor=divisors,
+            long_factor=[*divisors],
             factor=known(self.factor),
             attention_factor=1.0 if scale is None else math.sqrt(known(scale.constant)),
             original_max_position_embeddings=self.pretrained_window(),

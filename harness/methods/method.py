@@ -26,9 +26,10 @@ from longbench_run.harness.methods.registry import component_class
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from longbench_run.harness.attention import Applied
+    from longbench_run.harness.methods.rope_config import RopeConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,53 @@ class Method:
 
         return apply(
             self, model, original_context_length=original_context_length, context_length=context_length
+        )
+
+    def rope_config(self, config: RopeConfig) -> RopeConfig:
+        """Return the transformers config of the components, one after the other as written; see `Component.exported`."""
+        for component in self.components:
+            config = component.exported(config)
+        return config
+
+    def reach(self, window: int) -> int | None:
+        """Return the longest context length that the components name; see `Component.reach`."""
+        found = [reach for component in self.components if (reach := component.reach(window)) is not None]
+        return max(found, default=None)
+
+    def export(
+        self,
+        model_config: PreTrainedConfig,
+        original_context_length: int | None = None,
+        context_length: int | None = None,
+        *,
+        trust_remote_code: bool = False,
+    ) -> PreTrainedConfig:
+        """Return the transformers config with which a model computes what it computes with this method applied.
+
+        ``rope_parameters`` names rope_theta and, where the type has the key, the window of pretraining; a scaling that
+        the model ships with is replaced. ``max_position_embeddings`` becomes the context length, except that
+        the type ``dynamic`` takes L from it. ``none`` gives an equal config.
+
+        Args:
+            model_config: The model's config; it stays as it is.
+            original_context_length: Window of pretraining L in tokens; default: from the config.
+            context_length: Target length in tokens, at least 1; default: factor * L where the method names its
+                factor. A method without one leaves ``max_position_embeddings`` as it is.
+            trust_remote_code: Whether code that the model brings along may run.
+
+        Raises:
+            ConfigError: If transformers has no keys for the method, or a context length is needed.
+            MethodNotApplicable: If the family does not compute the method from such a config.
+            ModelError: If the config is not one of a causal language model with RoPE.
+        """
+        from longbench_run.harness.export import export_config
+
+        return export_config(
+            self,
+            model_config,
+            original_context_length=original_context_length,
+            context_length=context_length,
+            trust_remote_code=trust_remote_code,
         )
 
 

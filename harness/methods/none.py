@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from longbench_run.harness.methods.base import Component
+from longbench_run.harness.methods.base import Component, Tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,4 +15,5 @@ class Unmodified(Component):
     name: ClassVar[str] = "none"
     summary: ClassVar[str] = "the model exactly as released, its own scaling included"
     source: ClassVar[str] = "-"
+    tuning: ClassVar[Tuning] = "none needed"
     as_released: ClassVar[bool] = True

@@ -42,8 +42,8 @@ def build_component(cls: type[Component], term: Term, *, where: str) -> Componen
 
 def _convert(text: str, annotation: Any, *, where: str) -> Value:
     """Return the value that a text spells for one field."""
-    kinds = _kinds(annotation)
-    for kind in kinds:
+    members = kinds(annotation)
+    for kind in members:
         if get_origin(kind) is Literal:
             choices = get_args(kind)
             if text not in choices:
@@ -51,22 +51,22 @@ def _convert(text: str, annotation: Any, *, where: str) -> Value:
             return text
         if get_origin(kind) is tuple:
             return parse_numbers(text, where=where)
-    if bool in kinds:
+    if bool in members:
         if text not in _TRUTH:
             raise ConfigError(f"{where} must be true or false, got {text!r}.")
         return _TRUTH[text]
     number = parse_number(text)
-    if int in kinds and not isinstance(number, int):
+    if int in members and not isinstance(number, int):
         # 1e3 is a whole number too
         if not isinstance(number, float) or not number.is_integer():
             raise ConfigError(f"{where} must be a whole number, got {text!r}.")
         return int(number)
     if number is None or not math.isfinite(number):
         raise ConfigError(f"{where} must be a number, got {text!r}.")
-    return number if int in kinds else float(number)
+    return number if int in members else float(number)
 
 
-def _kinds(annotation: Any) -> tuple[Any, ...]:
+def kinds(annotation: Any) -> tuple[Any, ...]:
     """Return the members of a union, None left out."""
     if get_origin(annotation) in (Union, types.UnionType):
         return tuple(kind for kind in get_args(annotation) if kind is not types.NoneType)

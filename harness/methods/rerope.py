@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from longbench_run.harness.methods.base import Band, known
+from longbench_run.harness.methods.base import Band, Tuning, known
 from longbench_run.harness.methods.position_maps import constant, far, near
 from longbench_run.harness.methods.windowed import Windowed
 
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ReRope(Windowed):
-    """Distances are exact below the window and held at it beyond: rho = min(p - j, w).
+    """Distances are exact below the window and held at it beyond: rho = min(p - j, W).
 
     Source:
-        Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788, ``rerope_patch.py``, whose form is ``rerope+log_n``.
+        Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788, ``rerope_patch.py``.
     """
 
     name: ClassVar[str] = "rerope"
     summary: ClassVar[str] = "ReRoPE: distances held at the window; the author's form is rerope+log_n"
     source: ClassVar[str] = "Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788"
+    tuning: ClassVar[Tuning] = "none needed"
+    differs: ClassVar[str] = "The released code also scales q by log-n, which is rerope+log_n here."
 
     def bands(self) -> tuple[Band, ...]:
-        """Axis 3: near keys as they are; far keys at 0, their queries at w."""
+        """Axis 3: near keys as they are; far keys at 0, their queries at W."""
         window = known(self.window)
         return (
             Band(keys=near(window)),
@@ -39,19 +41,21 @@ class ReRope(Windowed):
 
 @dataclass(frozen=True, kw_only=True)
 class LeakyReRope(Windowed):
-    """Distances are exact below the window and grow by 1/k beyond: rho = w + (p - j - w) / k.
+    """Distances are exact below the window and grow by 1/k beyond: rho = W + (p - j - W) / k.
 
     Source:
-        Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788, ``leaky_rerope_patch.py``, whose form is
-        ``leaky_rerope+log_n``.
+        Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788, ``leaky_rerope_patch.py``.
     """
 
     name: ClassVar[str] = "leaky_rerope"
     summary: ClassVar[str] = "Leaky ReRoPE: distances grow by 1/stretch beyond the window"
     source: ClassVar[str] = "Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788"
+    tuning: ClassVar[Tuning] = "none needed"
+    differs: ClassVar[str] = "The released code also scales q by log-n, which is leaky_rerope+log_n here."
 
     stretch: float | None = None
-    """k, at least 1; default: the smallest integer with window + (target - 1 - window) / k <= L - 1."""
+    """k, at least 1; default: the smallest integer with window + (target - 1 - window) / k <= L - 1, so that no distance
+    exceeds the trained ones (kexue.fm/archives/9708); released: 16."""
 
     def __post_init__(self) -> None:
         """Check the stretch."""
@@ -75,7 +79,7 @@ class LeakyReRope(Windowed):
         return replace(resolved, stretch=float(max(1, math.ceil(excess / room))) if excess > 0 else 1.0)
 
     def bands(self) -> tuple[Band, ...]:
-        """Axis 3: near keys as they are; far keys at j / k, their queries at w + (p - w) / k."""
+        """Axis 3: near keys as they are; far keys at j / k, their queries at W + (p - W) / k."""
         window, stretch = known(self.window), known(self.stretch)
         return (
             Band(keys=near(window)),

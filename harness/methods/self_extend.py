@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from longbench_run.harness.methods.base import Band, known
+from longbench_run.harness.methods.base import Band, Tuning, known
 from longbench_run.harness.methods.position_maps import far, near
 from longbench_run.harness.methods.windowed import Windowed
 
@@ -21,8 +21,7 @@ class SelfExtend(Windowed):
     rho = p - j where p - j < W, else floor(p / G) - floor(j / G) + W - floor(W / G).
 
     Source:
-        Jin et al. 2024, arXiv:2401.01325; datamllab/LongLM@cdbbb06. Differs: the shift is W - W // G everywhere,
-        where some of the released files divide without floor.
+        Jin et al. 2024, arXiv:2401.01325; datamllab/LongLM@cdbbb06.
     """
 
     name: ClassVar[str] = "self_extend"
@@ -30,9 +29,16 @@ class SelfExtend(Windowed):
         "Self-Extend: exact distances in a window, floor-grouped positions beyond; no tuning"
     )
     source: ClassVar[str] = "Jin et al. 2024, arXiv:2401.01325; datamllab/LongLM@cdbbb06"
+    tuning: ClassVar[Tuning] = "none needed"
+    differs: ClassVar[str] = (
+        "The shift is W - floor(W / G), as in the paper; some of the released files divide without floor, which "
+        "differs where G does not divide W. The released code's optional log-n scale, off by default, is "
+        "self_extend+log_n here."
+    )
 
     group: int | None = None
-    """Group size G, at least 1; default: the smallest with window + (target - window) / G <= L / 2, 1 inside L."""
+    """Group size G, at least 1; default: the smallest with window + (target - window) / G <= L / 2, the lower end of the
+    authors' rule (datamllab/LongLM@cdbbb06), and 1 for a target inside L; released: 8."""
 
     def __post_init__(self) -> None:
         """Check the group size."""
@@ -42,7 +48,7 @@ class SelfExtend(Windowed):
 
     @staticmethod
     def default_window(original_context_length: int) -> int:
-        """Return min(1024, L / 4)."""
+        """Return min(1024, L / 4): datamllab/LongLM@cdbbb06 has 1024, the bound for small windows is this project's."""
         return min(1024, original_context_length // 4)
 
     def resolve(self, facts: RopeFacts, context_length: int) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from longbench_run.harness.methods.base import Band, Component, Interval, LogitScale, known
+from longbench_run.harness.methods.base import Band, Component, Interval, LogitScale, Tuning, known
 from longbench_run.harness.methods.position_maps import far, near
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ class String(Component):
     """rho = p - j where p - j < S, else p - j - S + W: for use inside the original window.
 
     Source:
-        An et al. 2024, arXiv:2410.18745; HKUNLP/STRING@216cc2f. The released prefill counts the key at distance S
-        twice, once with each rho, its decode once: ``variant=released`` does the same. It also multiplies q and k
-        by 0.1 ln 2 + 1, which is ``attention_factor`` here.
+        An et al. 2024, arXiv:2410.18745; HKUNLP/STRING@216cc2f.
     """
 
     name: ClassVar[str] = "string"
@@ -27,15 +25,21 @@ class String(Component):
         "STRING: distances beyond a shift moved down by it; for use inside the original window"
     )
     source: ClassVar[str] = "An et al. 2024, arXiv:2410.18745; HKUNLP/STRING@216cc2f"
+    tuning: ClassVar[Tuning] = "none needed"
+    differs: ClassVar[str] = (
+        "The default is the paper's map. The released prefill counts the key at distance S twice, once with each "
+        "rho, its decode once (variant=released). The released code also multiplies q and k by 0.1 ln 2 + 1, which "
+        "is attention_factor=1.0693 here."
+    )
 
     shift: int | None = None
-    """Distance S from which on positions are moved, tokens, from 1 to L; default L / 3."""
+    """Distance S from which on positions are moved, tokens, from 1 to L; default: L / 3, arXiv:2410.18745."""
     window: int = 128
-    """Distance W that a key at S gets, tokens, at least 0."""
+    """Distance W that a key at S gets, tokens, at least 0; default from arXiv:2410.18745."""
     attention_factor: float = 1.0
-    """Factor on q and on k, so that the logits get its square, above 0."""
+    """Factor on q and on k, above 0; default from arXiv:2410.18745, whose map has none; released: 1.0693."""
     variant: Literal["paper", "released"] = "paper"
-    """``released`` counts the key at distance S twice in prefill."""
+    """``paper``: arXiv:2410.18745; ``released``: the key at distance S counts twice in prefill, HKUNLP/STRING@216cc2f."""
 
     def __post_init__(self) -> None:
         """Check shift, window and attention factor."""
@@ -65,7 +69,7 @@ class String(Component):
         return resolved
 
     def logit_scale(self) -> LogitScale | None:
-        """Axis 2: the square of the attention factor."""
+        """Axis 2: attention_factor^2, nothing at its default."""
         return LogitScale(constant=self.attention_factor**2) if self.attention_factor != 1 else None
 
     def bands(self) -> tuple[Band, ...]:

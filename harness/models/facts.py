@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
@@ -22,6 +20,7 @@ from longbench_run.harness.methods.base import RopeFacts
 from longbench_run.harness.models.adapter import find_adapter
 from longbench_run.harness.models.hub import Source, find_source, readable_errors
 from longbench_run.harness.models.identity import folder_revision
+from longbench_run.harness.models.skeleton import build_skeleton
 from longbench_run.harness.models.spec import ModelSpec, complaint
 from longbench_run.results.records import ModelIdentity
 
@@ -91,7 +90,13 @@ def inspect_model(spec: ModelSpec) -> InspectedModel:
             source.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
         )
     revision = _revision(spec, source, config, where)
-    skeleton = _skeleton(spec, source, config, where)
+    skeleton = build_skeleton(
+        config,
+        source=source,
+        trust_remote_code=spec.trust_remote_code,
+        where=where,
+        revision=spec.revision,
+    )
     rope = _rope_facts(skeleton, spec, where)
     tokenizer = _tokenizer(spec, source, revision, where)
     adapter = find_adapter(spec.adapter, where=where) if spec.adapter is not None else None
@@ -157,24 +162,6 @@ def _revision(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: 
         got = repr(spec.revision or "main")
         raise ModelError(complaint(where, "revision", "one that resolves to a commit", got, remedy))
     return str(commit)
-
-
-def _skeleton(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: str) -> PreTrainedModel:
-    """Build the architecture on the meta device: shapes and modules, no memory, no random numbers."""
-    try:
-        with torch.device("meta"):
-            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=spec.trust_remote_code
-            )
-            return skeleton
-    except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
-                raise
-        remedy = "Give a decoder-only language model."
-        raise ModelError(
-            complaint(where, "family", "a causal language model", repr(config.model_type), remedy)
-        ) from error
 
 
 def _rope_facts(skeleton: Any, spec: ModelSpec, where: str) -> RopeFacts:

@@ -41,7 +41,9 @@ def script(code: str, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["report", "--help"], ["export", "--help"], ["--version"]]
+)
 def test_help_imports_nothing_that_takes_time(arguments):
     code = (
         "import sys\nfrom longbench_run.harness.cli import main\n"
