@@ -147,7 +147,7 @@ class Rotary:
     @property
     def attention_scaling(self) -> float:
         """The family's own factor on cosines and sines."""
-        return float(getattr(self.module, self.name("attention_scaling")))  # type: ignore[arg-type]  # a number
+        return float(getattr(self.module, self.name("attention_scaling")))
 
     def cos_sin(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the family's forward gives for positions, in fp32."""

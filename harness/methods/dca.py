@@ -27,6 +27,7 @@ class DualChunk(Component):
     """
 
     name: ClassVar[str] = "dca"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = (
         "Dual chunk attention: exact inside a chunk, held positions across chunks; no tuning"
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from itertools import pairwise
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from longbench_run.harness.grammar import Value, format_value
 from longbench_run.harness.methods.base import Component
@@ -98,12 +98,16 @@ def cache_note(component: type[Component]) -> CacheNote:
         otherwise=tuple(
             f"{name}={format_value(value)}"
             for name, value in _choices(component)
-            if component(**{name: value}).prefill_equals_decode != exact
+            if _with_choice(component, name, value).prefill_equals_decode != exact
         ),
         reasons=tuple(
             _first_line(component, member) for member in _DECLARATIONS if _overrides(component, member)
         ),
     )
+
+
+def _with_choice(component: type[Component], name: str, value: Any) -> Component:
+    return component(**{name: value})
 
 
 def _overrides(component: type[Component], member: str) -> bool:

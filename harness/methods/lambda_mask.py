@@ -39,6 +39,7 @@ class LmInfinite(WindowAndSinks):
     """
 
     name: ClassVar[str] = "lm_infinite"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = (
         "LM-Infinite: a window and the first tokens, whose distance is held at the window"
     )
@@ -77,6 +78,7 @@ class StreamingLlm(WindowAndSinks):
     """
 
     name: ClassVar[str] = "streaming_llm"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "StreamingLLM: a window and the first tokens, at their places inside the cache"
     source: ClassVar[str] = "Xiao et al. 2023, arXiv:2309.17453; mit-han-lab/streaming-llm@2e50426"
     tuning: ClassVar[Tuning] = "none needed"

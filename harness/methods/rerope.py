@@ -25,6 +25,7 @@ class ReRope(Windowed):
     """
 
     name: ClassVar[str] = "rerope"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "ReRoPE: distances held at the window; the author's form is rerope+log_n"
     source: ClassVar[str] = "Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788"
     tuning: ClassVar[Tuning] = "none needed"
@@ -48,6 +49,7 @@ class LeakyReRope(Windowed):
     """
 
     name: ClassVar[str] = "leaky_rerope"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "Leaky ReRoPE: distances grow by 1/stretch beyond the window"
     source: ClassVar[str] = "Su 2023, kexue.fm/archives/9708; bojone/rerope@acfe788"
     tuning: ClassVar[Tuning] = "none needed"

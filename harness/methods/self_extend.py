@@ -25,6 +25,7 @@ class SelfExtend(Windowed):
     """
 
     name: ClassVar[str] = "self_extend"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = (
         "Self-Extend: exact distances in a window, floor-grouped positions beyond; no tuning"
     )

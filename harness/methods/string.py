@@ -21,6 +21,7 @@ class String(Component):
     """
 
     name: ClassVar[str] = "string"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = (
         "STRING: distances beyond a shift moved down by it; for use inside the original window"
     )

@@ -99,7 +99,10 @@ class Yarn(NtkByParts):
     name: ClassVar[str] = "yarn"
     summary: ClassVar[str] = "YaRN: NTK-by-parts, logits multiplied by (0.1 ln s + 1)^2"
     source: ClassVar[str] = "Peng et al. 2023, arXiv:2309.00071; jquesnelle/yarn@995db5b"
-    differs: ClassVar[str] = _RAMPS
+    differs: ClassVar[str] = (
+        f"{_RAMPS} Where a family rotates a part of each head only, the released code and transformers scale that part; "
+        "the default scales the whole logit, as the paper's formula."
+    )
 
     attention_factor: float | None = None
     """Factor on q and on k; default: 0.1 ln s + 1, arXiv:2309.00071, equation 22. Not used by ``per_query``."""

@@ -71,7 +71,7 @@ def test_every_sample_has_one_record_that_says_what_was_computed(finished):
     assert Counter(r.status for r in finished.values()) == {"ok": SAMPLES}
     record = finished["self_extend:group=8:window=16", "passkey", 640, 1]
     assert record.cell.method.resolved == "self_extend:group=8:original_context_length=64:window=16"
-    assert record.cell.method.versions == {"self_extend": 1}
+    assert record.cell.method.versions == {"self_extend": 2}
     assert (record.cell.dtype, record.cell.seed, record.cell.decoding) == ("float32", 0, "greedy")
     assert record.cell.original_context_length == 64
     assert record.cell.model.name == "tiny-llama"
