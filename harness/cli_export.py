@@ -10,7 +10,8 @@ from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.grammar import split_list
 from longbench_run.harness.lengths import Length, parse_length
 from longbench_run.harness.methods import parse_method
-from longbench_run.harness.models.hub import find_source, readable_errors
+from longbench_run.harness.models.hub import find_source
+from longbench_run.harness.models.skeleton import read_config
 from longbench_run.harness.models.spec import ModelSpec, complaint
 from longbench_run.results.durable import replace_text
 
@@ -49,7 +50,8 @@ def export(found: argparse.Namespace) -> tuple[str, str]:
         trust_remote_code=found.trust_remote_code,
     )
     path = _target(Path(found.out), overwrite=found.overwrite)
-    config = _read(spec)
+    where = f"model {spec.model}"
+    config = read_config(spec, find_source(spec.model, where=where), where=where)
     tokens = _tokens(length, spec, config)
     exported = method.export(
         config,
@@ -100,23 +102,6 @@ def _target(folder: Path, *, overwrite: bool) -> Path:
         remedy = "Name another folder, or pass --overwrite."
         raise ConfigError(complaint("OUT", "folder", "one without config.json", repr(str(folder)), remedy))
     return path
-
-
-def _read(spec: ModelSpec) -> PreTrainedConfig:
-    from transformers import AutoConfig
-
-    where = f"model {spec.model}"
-    source = find_source(spec.model, where=where)
-    if source.is_local and spec.revision is not None:
-        remedy = "Leave --revision out: the folder's content is its revision."
-        raise ConfigError(
-            complaint(where, "revision", "left out for a local folder", repr(spec.revision), remedy)
-        )
-    with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            source.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
-        )
-    return config
 
 
 def _tokens(length: Length | None, spec: ModelSpec, config: PreTrainedConfig) -> int | None:

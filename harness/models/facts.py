@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
@@ -20,7 +19,7 @@ from longbench_run.harness.methods.base import RopeFacts
 from longbench_run.harness.models.adapter import find_adapter
 from longbench_run.harness.models.hub import Source, find_source, readable_errors
 from longbench_run.harness.models.identity import folder_revision
-from longbench_run.harness.models.skeleton import build_skeleton
+from longbench_run.harness.models.skeleton import build_skeleton, read_config
 from longbench_run.harness.models.spec import ModelSpec, complaint
 from longbench_run.results.records import ModelIdentity
 
@@ -80,15 +79,7 @@ def inspect_model(spec: ModelSpec) -> InspectedModel:
     where = f"model {spec.model}"
     device = resolve_device(spec)
     source = find_source(spec.model, where=where)
-    if source.is_local and spec.revision is not None:
-        remedy = "Leave --revision out: the folder's content is its revision."
-        raise ConfigError(
-            complaint(where, "revision", "left out for a local folder", repr(spec.revision), remedy)
-        )
-    with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
-        config = AutoConfig.from_pretrained(
-            source.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
-        )
+    config = read_config(spec, source, where=where)
     revision = _revision(spec, source, config, where)
     skeleton = build_skeleton(
         config,

@@ -1,13 +1,37 @@
-"""A model's architecture without its weights."""
+"""A model's configuration, and its architecture without weights."""
 
 from __future__ import annotations
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from longbench_run.harness.errors import ModelError
+from longbench_run.harness.errors import ConfigError, ModelError
 from longbench_run.harness.models.hub import Source, readable_errors
-from longbench_run.harness.models.spec import complaint
+from longbench_run.harness.models.spec import ModelSpec, complaint
+
+
+def read_config(spec: ModelSpec, source: Source, *, where: str) -> PreTrainedConfig:
+    """Read a model's configuration.
+
+    Args:
+        spec: The model as asked for.
+        source: Where it lies.
+        where: What errors begin with.
+
+    Raises:
+        ModelError: If it cannot be read.
+        ConfigError: If a revision is asked of a local folder.
+    """
+    if source.is_local and spec.revision is not None:
+        remedy = "Leave --revision out: the folder's content is its revision."
+        raise ConfigError(
+            complaint(where, "revision", "left out for a local folder", repr(spec.revision), remedy)
+        )
+    with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            source.location, revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
+        )
+    return config
 
 
 def build_skeleton(
