@@ -38,7 +38,7 @@ class String(Component):
     window: int = 128
     """Distance W that a key at S gets, tokens, at least 0; default from arXiv:2410.18745."""
     attention_factor: float = 1.0
-    """Factor on q and on k, above 0; default from arXiv:2410.18745, whose map has none; released: 1.0693."""
+    """Factor on q and on k, above 0; default: 1, the bare map; HKUNLP/STRING@216cc2f: 1.0693."""
     variant: Literal["paper", "released"] = "paper"
     """``paper``: arXiv:2410.18745; ``released``: the key at distance S counts twice in prefill, HKUNLP/STRING@216cc2f."""
 
