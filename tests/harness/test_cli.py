@@ -70,7 +70,7 @@ def test_the_examples_of_the_help_can_be_read(small):
     from longbench_run.harness.cli_commands import settings_of
     from longbench_run.harness.config_build import load_config
 
-    commands = [line.strip() for line in cli._RUN_EXAMPLES.splitlines() if line.startswith("  longbench-run")]
+    commands = [line.strip() for line in cli.RUN.examples.splitlines() if line.startswith("  longbench-run")]
     for command in commands:
         settings = settings_of(cli.parse_arguments(command.split()[1:]))
         settings.pop("config", None)
