@@ -136,6 +136,11 @@ def _check(
             f"export: logit scale must be 1 where transformers scales rotated dimensions only, got {scale:g} in the family "
             f"{facts.family!r}, which rotates {facts.rotary_dim} of a head's dimensions and not the others. {_REMEDY}"
         )
+    if scale != 1 and _may_hold_layers_without_rope(read.get_text_config()):
+        raise MethodNotApplicable(
+            "export: logit scale must be 1 where layers may have no RoPE, which transformers would not scale, got "
+            f"{scale:g} in the family {facts.family!r}. {_REMEDY}"
+        )
     found: torch.Tensor = rotary.inv_freq  # type: ignore[assignment]  # a buffer
     expected = fp32_frequencies(method, facts)
     got: Any = rotary.attention_scaling
@@ -172,6 +177,12 @@ def _rotates_all(text: Any, rotary_dim: int) -> bool:
         return False
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return bool(rotary_dim == head_dim)
+
+
+def _may_hold_layers_without_rope(text: Any) -> bool:
+    """Return whether a config says that some layers do not rotate, or mixes kinds of which one may not (cohere2)."""
+    rotates = getattr(text, "no_rope_layers", None) or ()  # 1 where a layer rotates, despite the name
+    return not all(rotates) or len(set(getattr(text, "layer_types", None) or ())) > 1
 
 
 def _own_scales(skeleton: PreTrainedModel) -> list[float]:

@@ -141,7 +141,7 @@ def _enter_attention(
         rotary=rotary,
         layers_without_rope=found.without_rope,
     )
-    stack.enter_context(backward_inside(model))
+    stack.enter_context(backward_inside(model, route))
     stack.callback(model.base_model.register_forward_pre_hook(route.begin, with_kwargs=True).remove)
     stack.enter_context(registered(model, f"longbench_run_{id(route):x}", route.attention, route.mask))
     with torch.no_grad():
@@ -182,7 +182,7 @@ def _set_frequencies(stack: ExitStack, rotary: Rotary, inv_freq: torch.Tensor) -
 
 def _check_frequencies(rotary: Rotary, found: Probe, model: Any) -> None:
     """Raise unless the rotary module computes with its frequencies, and the probed keys turned by them."""
-    family = FamilyRotary(rotary, family_apply(found.attention))
+    family = FamilyRotary(rotary, family_apply(found.attention, family=model.config.model_type))
     # Whether a family holds its pairs side by side or in halves, position 1 has each cosine twice.
     cosines = family.rotation(np.ones(1), found.near.device).cos.flatten().sort().values
     wanted = rotary.inv_freq.float().cos().repeat(2).sort().values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,14 @@ _HARMLESS = frozenset(
     | {"output_attentions", "output_hidden_states", "return_dict", "layer_idx", "logits_to_keep"}
 )
 """Keyword arguments that an attention function may ignore: they say nothing about which keys count or how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Where a forward pass stood."""
+
+    layout: Layout | None
+    rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]]
 
 
 class AttentionRoute:
@@ -86,6 +95,15 @@ class AttentionRoute:
                 "dimensions. Pass a 2-D attention_mask, or none."
             )
 
+    def end(self) -> Pass:
+        """Take no mask of this pass for another one's; return what it stood at, for its backward."""
+        self._made.clear()
+        return Pass(self._layout, dict(self._rotations))
+
+    def resume(self, earlier: Pass) -> None:
+        """Stand where an earlier pass stood: its layers are computed again."""
+        self._layout, self._rotations = earlier.layout, dict(earlier.rotations)
+
     def forget(self) -> None:
         """Drop what the last forward pass left."""
         self._layout = None
@@ -117,6 +135,7 @@ class AttentionRoute:
                 mask_function=rest.get("mask_function"),
                 local_size=window,
                 family=self._family,
+                kinds=frozenset(getattr(rest.get("config"), "layer_types", None) or ()),
             )
         if not theirs and self._bands is not None and self._layout is not None:
             self._made[window] = torch.from_numpy(self._layout.key_positions())[:, None, None, :].to(
@@ -225,7 +244,7 @@ class AttentionRoute:
             start, stop = (end(positions).clip(0, positions + 1) for end in (band.keys.start, band.keys.stop))
             band_query, band_key = query, key
             if layer not in self._layers_without_rope:
-                family = FamilyRotary(self._rotary, family_apply(module))
+                family = FamilyRotary(self._rotary, family_apply(module, family=self._family))
                 turn_query, turn_key = self._rotation(family, index, band, row, query.device)
                 band_query = query if turn_query is None else family.rotate(query, turn_query)
                 band_key = key if turn_key is None else family.rotate(key, turn_key)

@@ -68,18 +68,22 @@ def read_layout(
     mask_function: Any,
     local_size: int | None,
     family: str,
+    kinds: frozenset[str] = frozenset(),
 ) -> Layout:
-    """Read the layout from what transformers hands to a mask function; ``family`` is named in errors.
+    """Read the layout from what transformers hands to a mask function.
+
+    Errors name the ``family``, and a remedy that its ``kinds`` of layers allow.
 
     Raises:
         MethodNotApplicable: If the mask is not the plain causal one (sliding windows, packed sequences), the cache
             has dropped keys, or a row's tokens are not contiguous.
     """
     if local_size is not None:
+        # A family that mixes kinds of layers cannot do without its windows.
+        remedy = "Use" if len(kinds) > 1 else "Set sliding_window to null in its config, or use"
         raise MethodNotApplicable(
             f"the family {family!r} must attend to all keys for position maps and per-query scales, got layers with a "
-            f"sliding window of {local_size} tokens. Set sliding_window to null in its config, or use a method that changes "
-            "frequencies only."
+            f"sliding window of {local_size} tokens. {remedy} a method that changes frequencies only."
         )
     if mask_function is not causal_mask_function or kv_offset:
         raise MethodNotApplicable(

@@ -214,7 +214,7 @@ class FamilyRotary:
         return turned.to(states.dtype)
 
 
-def family_apply(attention: nn.Module) -> Any:
+def family_apply(attention: nn.Module, *, family: str) -> Any:
     """Return ``apply_rotary_pos_emb`` of the file that an attention module comes from.
 
     Raises:
@@ -223,7 +223,7 @@ def family_apply(attention: nn.Module) -> Any:
     found = getattr(sys.modules[type(attention).__module__], "apply_rotary_pos_emb", None)
     if found is None:
         raise MethodNotApplicable(
-            f"position maps need the family's apply_rotary_pos_emb, and {type(attention).__module__} has none. "
-            "Use a method that changes frequencies only."
+            f"the family {family!r} must rotate with apply_rotary_pos_emb, got a file without one. Use none, or another "
+            "model."
         )
     return found

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from longbench_run.harness.cli import main
 from longbench_run.harness.errors import ConfigError, LongbenchError, MethodNotApplicable
 from longbench_run.harness.methods import parse_method
+from longbench_run.harness.testing import FAMILIES
 
 WINDOW = 64  # of the models of conftest.py
 LISTS = "short_factor=1/1/1/1/1/1.1/1.2/1.3:long_factor=1/1/1.5/2/3/4/5/6"
@@ -414,3 +415,24 @@ def test_help_names_every_flag_of_export(capsys):
         "--overwrite",
     ):
         assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("smollm3", {"no_rope_layers": [1, 0]}),
+        ("cohere2", {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 32}),
+    ],
+)
+def test_a_scale_is_not_exported_where_layers_may_have_no_rope(family, changes):
+    """transformers multiplies cosines and sines: a layer without them keeps its logits, the method's would not."""
+    config = FAMILIES[family].build(family, **changes).config
+
+    with pytest.raises(MethodNotApplicable) as caught:
+        parse_method("yarn:factor=4").export(config)
+
+    assert str(caught.value) == (
+        "export: logit scale must be 1 where layers may have no RoPE, which transformers would not scale, got 1.29648 in "
+        f"the family {family!r}. Apply the method from Python instead: method.applied_to(model)."
+    )
+    assert parse_method("ntk_by_parts:factor=4").export(config).rope_parameters["rope_type"] == "yarn"

@@ -79,3 +79,21 @@ def test_without_checkpointing_backward_may_come_later(tiny_llama, ids):
     inside.backward()
 
     torch.testing.assert_close(gradients(model), expected)
+
+
+@pytest.mark.parametrize("text", ["self_extend:group=4:window=16", "log_n"])
+def test_two_checkpointed_passes_are_computed_again_each_with_its_own_padding(tiny_llama, token_ids, text):
+    """Gradients accumulate over passes of one shape and different padding: each must find its own positions."""
+    batch = torch.tensor([token_ids(100)])
+    masks = [torch.ones_like(batch), torch.ones_like(batch)]
+    masks[0][0, :30] = 0
+    found = []
+    for checkpointed in (False, True):
+        model = copy.deepcopy(tiny_llama).train()
+        if checkpointed:
+            model.activation_checkpointing_enable()
+        with parse_method(text).applied_to(model, context_length=256):
+            sum(model(batch, attention_mask=mask, labels=batch).loss for mask in masks).backward()
+        found.append(gradients(model))
+
+    torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-3)
