@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-import numpy as np
 import torch
 
 from longbench_run.harness.attention.backward import backward_inside
 from longbench_run.harness.attention.functions import AttentionRoute, registered
 from longbench_run.harness.attention.lengths import FollowedLength, follow_length
 from longbench_run.harness.attention.patched import patched
-from longbench_run.harness.attention.probe import FAR, NEAR, Probe, probe
+from longbench_run.harness.attention.probe import Probe, probe
 from longbench_run.harness.attention.rotary import (
-    FamilyRotary,
     Rotary,
-    family_apply,
     fp32_frequencies,
     model_rotary,
     rope_facts,
@@ -99,8 +96,7 @@ def apply(
             rotary = model_rotary(model)
             _set_frequencies(stack, rotary, fp32_frequencies(resolved, facts))
             with _evaluating(model):
-                found = probe(model, rotary.layers)
-                _check_frequencies(rotary, found, model)
+                found = probe(model, rotary)
                 without_rope = found.without_rope
                 layers = _enter_attention(stack, model, resolved, rotary, found)
             if resolved.length_rule != "none":
@@ -178,25 +174,3 @@ def _set_frequencies(stack: ExitStack, rotary: Rotary, inv_freq: torch.Tensor) -
         released: Any = module.rope_type
         own = "default" if rotary.kind is None else {**released, rotary.kind: "default"}
         stack.enter_context(patched(module, "rope_type", own))
-
-
-def _check_frequencies(rotary: Rotary, found: Probe, model: Any) -> None:
-    """Raise unless the rotary module computes with its frequencies, and the probed keys turned by them."""
-    family = FamilyRotary(rotary, family_apply(found.attention, family=model.config.model_type))
-    # Whether a family holds its pairs side by side or in halves, position 1 has each cosine twice.
-    cosines = family.rotation(np.ones(1), found.near.device).cos.flatten().sort().values
-    wanted = rotary.inv_freq.float().cos().repeat(2).sort().values
-    if cosines.shape != wanted.shape or not torch.allclose(cosines, wanted, atol=1e-5):
-        raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must compute its rotation from inv_freq, got one that does not follow "
-            "it: the method had no effect. Use another model."
-        )
-    shift = np.full(found.near.shape[2], float(FAR[0] - NEAR[0]))
-    turned = family.rotate(found.near, family.rotation(shift, found.near.device))
-    tolerance = 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 2e-2
-    error = (turned - found.far).abs().max().item() / max(found.near.abs().max().item(), 1e-6)
-    if error > tolerance:
-        raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must rotate its keys with its rotary module's frequencies, got keys "
-            f"{error:.2g} away: the method had no effect. Use another model."
-        )

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from longbench_run.harness.attention.functions import own_attention, registered
+from longbench_run.harness.attention.rotary import FamilyRotary, family_apply
 from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from longbench_run.harness.attention.rotary import Rotary
 
 _NAME = "longbench_run_probe"
 NEAR, FAR = (0, 1), (1000, 1001)
@@ -27,22 +31,18 @@ class Probe:
     """Layers that called the attention function."""
     without_rope: frozenset[int]
     """Those whose keys do not depend on the position."""
-    attention: nn.Module
-    """The first layer with RoPE."""
-    near: Tensor
-    far: Tensor
-    """Its incoming keys at the near and at the far positions, in fp32."""
 
 
-def probe(model: Any, layers: frozenset[int]) -> Probe:
+def probe(model: Any, rotary: Rotary) -> Probe:
     """Look at the keys of every layer.
 
     Args:
         model: Any causal language model of transformers, with whatever is applied to it.
-        layers: The ones to look at: those that read the frequencies in question.
+        rotary: Its rotary module, and the layers to look at.
 
     Raises:
-        MethodNotApplicable: If no layer calls a registered attention function: the family has its own.
+        MethodNotApplicable: If no layer calls a registered attention function, or keys do not turn by the
+            frequencies: a method would have no effect.
     """
     seen: list[dict[int, Tensor]] = []
     modules: dict[int, nn.Module] = {}
@@ -50,7 +50,7 @@ def probe(model: Any, layers: frozenset[int]) -> Probe:
 
     def attention(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
         layer = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every family, typed Tensor | Module
-        if layer in layers:
+        if layer in rotary.layers:
             seen[-1][layer], modules[layer] = key.detach().float(), module
         return own_attention(module, previous)(module, query, key, *args, **kwargs)
 
@@ -66,19 +66,50 @@ def probe(model: Any, layers: frozenset[int]) -> Probe:
             f"the family {model.config.model_type!r} must route its attention through transformers' registry, got a "
             "family with its own. Use none, or another model."
         )
-    # Later layers see keys that the first ones have shaped: equal up to rounding where nothing rotates.
-    rounding = 1e-3 if model.get_input_embeddings().weight.dtype in (torch.float32, torch.float64) else 0.1
+    _check_rotation(rotary, modules, model)
+    # Which is nearer, keys that turned or keys that stayed? No threshold: rounding in 16 bits, and dimensions far larger
+    # than others, are the same on both sides.
+    turns = {layer: _turned(rotary, modules[layer], near[layer], model) for layer in near}
     still = frozenset(
-        layer
-        for layer in near
-        if (near[layer] - far[layer]).abs().max() <= rounding * near[layer].abs().max()
+        layer for layer in near if (near[layer] - far[layer]).norm() < (turns[layer] - far[layer]).norm()
     )
     if len(still) == len(near):
         raise MethodNotApplicable(
-            f"the family {model.config.model_type!r} must rotate the keys of at least one layer, got none that does. "
-            "Use none, or another model."
+            f"the family {model.config.model_type!r} must rotate the keys of at least one layer by its rotary module's "
+            "frequencies, got none that does: the method had no effect. Use none, or another model."
         )
     first = min(near.keys() - still)
-    return Probe(
-        layers=frozenset(near), without_rope=still, attention=modules[first], near=near[first], far=far[first]
-    )
+    _check_keys(turns[first], far[first], model)
+    return Probe(layers=frozenset(near), without_rope=still)
+
+
+def _check_rotation(rotary: Rotary, modules: dict[int, nn.Module], model: Any) -> None:
+    """Raise unless the rotary module computes with its frequencies."""
+    family = FamilyRotary(rotary, family_apply(modules[min(modules)], family=model.config.model_type))
+    device = model.get_input_embeddings().weight.device
+    # Whether a family holds its pairs side by side or in halves, position 1 has each cosine twice.
+    cosines = family.rotation(np.ones(1), device).cos.flatten().sort().values
+    wanted = rotary.inv_freq.float().to(device).cos().repeat(2).sort().values
+    if cosines.shape != wanted.shape or not torch.allclose(cosines, wanted, atol=1e-5):
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must compute its rotation from inv_freq, got one that does not follow "
+            "it: the method had no effect. Use another model."
+        )
+
+
+def _turned(rotary: Rotary, module: nn.Module, near: Tensor, model: Any) -> Tensor:
+    """Return a layer's near keys turned to the far positions."""
+    family = FamilyRotary(rotary, family_apply(module, family=model.config.model_type))
+    shift = np.full(near.shape[2], float(FAR[0] - NEAR[0]))
+    return family.rotate(near, family.rotation(shift, near.device))
+
+
+def _check_keys(turned: Tensor, far: Tensor, model: Any) -> None:
+    """Raise unless keys turned as the frequencies say."""
+    tolerance = 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 2e-2
+    error = (turned - far).abs().max().item() / max(far.abs().max().item(), 1e-6)
+    if error > tolerance:
+        raise MethodNotApplicable(
+            f"the family {model.config.model_type!r} must rotate its keys with its rotary module's frequencies, got keys "
+            f"{error:.2g} away: the method had no effect. Use another model."
+        )

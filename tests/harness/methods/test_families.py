@@ -12,6 +12,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from longbench_run.harness.errors import LongbenchError, MethodNotApplicable, ModelError
 from longbench_run.harness.methods import parse_method
+from longbench_run.harness.testing import FAMILIES
 
 SMALL = {
     "vocab_size": 258, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -197,3 +198,16 @@ def test_a_family_that_rotates_otherwise_is_refused_by_name(make_model, family, 
         parse_method(text).applied_to(model),
     ):
         pass
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_layers_with_a_few_huge_key_dimensions_are_still_seen_to_rotate(dtype):
+    """Qwen2's key biases are a hundred times its other dimensions, in pairs that hardly turn."""
+    model = FAMILIES["qwen2"].build("qwen2")
+    for layer in model.model.layers:
+        with torch.no_grad():
+            layer.self_attn.k_proj.bias[7::16] = 300.0
+
+    with parse_method("pi:factor=100+rerope").applied_to(model.to(dtype)) as applied:
+        assert applied.layers == (0, 1)
+        assert applied.layers_without_rope == ()
