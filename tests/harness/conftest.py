@@ -8,13 +8,11 @@ import hashlib
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from longbench_run.harness.models.load import load_model
 from longbench_run.harness.models.spec import ModelSpec
-
-VOCABULARY = 258
-WINDOW = 64
+from longbench_run.harness.testing.models import VOCABULARY, WINDOW, randomised
 
 
 def state_hash(model):
@@ -28,21 +26,10 @@ def state_hash(model):
     return digest.hexdigest()
 
 
-def random_model(config, *, seed=0, spread=0.3):
-    """Build a model whose weights are wide enough for its greedy tokens to differ from each other."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(config).eval()
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                torch.nn.init.normal_(parameter, std=spread)
-    return model
-
-
 @pytest.fixture(scope="session")
 def make_model():
-    """Give `random_model`, for tests that need a family or a configuration of their own."""
-    return random_model
+    """Give `randomised`, for tests that need a family or a configuration of their own."""
+    return randomised
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +66,7 @@ def tiny_tokenizer():
 @pytest.fixture(scope="session")
 def tiny_llama(llama_config):
     """A random Llama in float32, shared: apply, run, restore."""
-    model = random_model(copy.deepcopy(llama_config))
+    model = randomised(copy.deepcopy(llama_config))
     before = state_hash(model)
     yield model
     assert state_hash(model) == before, "a test changed the shared model"

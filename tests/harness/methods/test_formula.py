@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from transformers import LlamaForCausalLM
 
 from longbench_run.harness.methods import parse_method
-from longbench_run.harness.methods.frequencies import correction_range
+from longbench_run.harness.methods.frequencies import by_parts, correction_range
 
 L = 64
 BASE = 10000.0
@@ -363,3 +363,20 @@ def test_position_maps_give_the_published_rows(rows, expected):
             k = keys if band.key_map is None else band.key_map(keys)
             rho[start:stop] = (q - k)[start:stop]
         assert rho.tolist() == row
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(4, 1.7), (16, 3.0)])
+def test_the_two_ramps_differ_as_the_documentation_says(factor, expected):
+    """Base 10000, window 4096, head dimension 128: the largest ratio of a pair's frequencies."""
+    theta = 10000.0 ** (-np.arange(64) / 64)
+    rest = {
+        "base": 10000.0,
+        "factor": factor,
+        "original_context_length": 4096,
+        "beta_fast": 32,
+        "beta_slow": 1,
+    }
+
+    ratio = by_parts(theta, ramp="code", **rest) / by_parts(theta, ramp="paper", **rest)
+
+    assert round(float(ratio.max()), 1) == expected
