@@ -20,6 +20,7 @@ from longbench_run.tasks.base import (
     Tokenizer,
 )
 from longbench_run.tasks.checks import check_at_least, check_protocol
+from longbench_run.tasks.haystacks import largest, spanning_order
 
 INSTRUCTION = (
     "There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. "
@@ -135,10 +136,10 @@ class Passkey:
             )
         costs = _sentence_costs(tokenizer)
         guess = self.depths - 1 + round((budget - minimum) * len(costs) / max(1, sum(costs)))
-        sentences = _largest(lambda n: most_prompt_tokens(n) <= budget, at_least=self.depths - 1, guess=guess)
+        sentences = largest(lambda n: most_prompt_tokens(n) <= budget, at_least=self.depths - 1, guess=guess)
         places = [
             (step, _nearest_boundary(costs, sentences, step / (self.depths - 1)))
-            for step in _spanning_order(self.depths)
+            for step in spanning_order(self.depths)
         ]
 
         def sample(index: int) -> Sample:
@@ -194,18 +195,6 @@ def _filler(start: int, stop: int) -> str:
     return " ".join(FILLER[i % len(FILLER)] for i in range(start, stop))
 
 
-def _spanning_order(depths: int) -> list[int]:
-    """Order the grid so that every next depth is the one farthest from all before it: 0, 1, the middle."""
-    distance = [float("inf")] * depths
-    order = []
-    step = 0
-    for _ in range(depths):
-        order.append(step)
-        distance = [min(d, abs(i - step)) for i, d in enumerate(distance)]
-        step = max(range(depths), key=distance.__getitem__)
-    return order
-
-
 def _sentence_costs(tokenizer: Tokenizer) -> list[int]:
     """Return the tokens that each sentence of the cycle adds in the middle of the haystack."""
     cycle = len(FILLER)
@@ -244,30 +233,6 @@ def _most_prompt_tokens(tokenizer: Tokenizer) -> Callable[[int], int]:
         return tokens(key, sentences, sentences) + extra_of_phase[short]
 
     return most
-
-
-def _largest(fits: Callable[[int], bool], *, at_least: int, guess: int) -> int:
-    """Return a number that fits while the next one does not, looking near ``guess`` first.
-
-    Args:
-        fits: True up to some number, False after it; True at ``at_least``.
-        at_least: Smallest answer.
-        guess: Where to look first.
-    """
-    low, high, step = at_least, max(guess, at_least) + 1, 1
-    if fits(high - 1):
-        low = high - 1
-        while fits(high):
-            low, high, step = high, high + step, 2 * step
-    else:
-        high -= 1
-        while high - step > low and not fits(high - step):
-            high, step = high - step, 2 * step
-        low = max(low, high - step)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 def _fitting_prompt(

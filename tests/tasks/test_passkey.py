@@ -6,8 +6,6 @@ import json
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from longbench_run.tasks.base import Generated, Scored, TaskError
 from longbench_run.tasks.passkey import (
@@ -16,8 +14,6 @@ from longbench_run.tasks.passkey import (
     INSTRUCTION,
     QUESTION,
     Passkey,
-    _largest,
-    _spanning_order,
     passkey_prompt,
 )
 
@@ -146,13 +142,6 @@ def test_depths_are_a_grid_in_an_order_that_spans_it_early():
     assert depths[:3] == [0.0, 1.0, 4 / 9]
 
 
-@given(st.integers(2, 60))
-def test_every_depth_is_asked_once_before_any_is_asked_again(depths):
-    order = _spanning_order(depths)
-    assert sorted(order) == list(range(depths))
-    assert order[:2] == [0, depths - 1]
-
-
 def test_keys_have_five_digits_and_differ():
     keys = [sample.target for sample in samples(Letters(), count=200)]
     assert all(re.fullmatch(r"[1-9][0-9]{4}", key) for key in keys)
@@ -231,15 +220,3 @@ def test_long_haystack_is_found_without_reading_it_again_and_again(byte_bpe):
     found = samples(byte_bpe, context_length=32768, count=20)
     characters = len(byte_bpe.decode(found[0].request.prompt_ids))
     assert byte_bpe.encoded_characters - before < 26 * characters
-
-
-@given(st.integers(0, 50), st.integers(0, 200), st.integers(0, 300))
-def test_largest_finds_the_last_number_that_fits(at_least, more, guess):
-    last = at_least + more
-    assert _largest(lambda n: n <= last, at_least=at_least, guess=guess) == last
-
-
-def test_largest_asks_three_times_where_the_guess_is_right():
-    asked = []
-    _largest(lambda n: bool(asked.append(n)) or n <= 5000, at_least=9, guess=5000)
-    assert len(asked) <= 3

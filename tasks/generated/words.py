@@ -1,8 +1,6 @@
-"""Word lists and made-up names for generated documents; everything here was written for this project."""
+"""Lists of plain English words and phrases; everything here was written for this project."""
 
 from __future__ import annotations
-
-import random
 
 
 def _entries(text: str) -> tuple[str, ...]:
@@ -20,11 +18,11 @@ FIRST_NAMES = _entries(
 )
 TRADES = _entries(
     "baker, barber, basket maker, beekeeper, bell founder, blacksmith, boat builder, bookbinder, brewer, "
-    "bricklayer, candle maker, carpenter, carter, chemist, clockmaker, cobbler, cook, cooper, doctor, "
-    "dyer, engraver, farmer, ferryman, fisherman, gardener, glazier, glover, grocer, harness maker, "
-    "hatter, innkeeper, joiner, judge, lamplighter, lawyer, librarian, locksmith, mason, midwife, miller, "
+    "bricklayer, candle maker, carpenter, carter, chemist, clockmaker, cobbler, cook, cooper, cutler, "
+    "doctor, dyer, farmer, ferryman, fisherman, gardener, glazier, glover, grocer, harness maker, "
+    "hatter, joiner, judge, lamplighter, lawyer, librarian, locksmith, mason, midwife, miller, "
     "miner, musician, notary, painter, pilot, porter, postman, potter, printer, roofer, sailor, "
-    "schoolmaster, shepherd, surveyor, tailor, tanner, thatcher, weaver, wheelwright, woodcutter"
+    "schoolmaster, shepherd, surveyor, tailor, tanner, thatcher, vintner, weaver, wheelwright, woodcutter"
 )
 GOODS = _entries(
     "almonds, apples, barley, baskets, beans, bells, blankets, boots, bottles, bricks, brooms, buttons, "
@@ -33,6 +31,10 @@ GOODS = _entries(
     "maps, marbles, mirrors, nails, needles, oats, olives, onions, oranges, paper, pears, pepper, pipes, "
     "plates, plums, pots, ribbons, ropes, saddles, salt, silk, soap, spoons, sugar, tea, tiles, timber, "
     "tobacco, turnips, velvet, vinegar, walnuts, wax, wheat, wine, wool"
+)
+FOODS = _entries(
+    "apples, barley soup, beans, cabbage, cheese, cherries, dumplings, eels, figs, herring, lentils, mussels, "
+    "noodles, olives, onions, pancakes, pears, plums, potatoes, turnips, walnuts"
 )
 KEEPSAKES = _entries(
     "blue umbrella, brass compass, broken violin, bundle of letters, carved walking stick, china teapot, "
@@ -95,30 +97,3 @@ SCENES = _entries(
 HOURS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 MANNERS = ("quietly", "slowly", "at once", "with a smile", "without looking up", "after a pause", "gravely", "sharply",
            "in a low voice", "cheerfully", "as if to himself alone", "with some heat")  # fmt: skip
-
-_ONSETS = ("b", "br", "c", "cl", "d", "dr", "f", "g", "gr", "h", "k", "l", "m", "n", "p", "qu", "r", "s", "sk", "st",
-           "t", "th", "tr", "v", "w", "z")  # fmt: skip
-_NUCLEI = ("a", "e", "i", "o", "u", "ai", "ea", "ou", "y")
-_CODAS = ("", "", "l", "m", "n", "r", "s", "t", "ck", "ld", "nd", "rn", "sh", "th", "x")
-_TOWN_ENDINGS = ("bridge", "bury", "by", "dale", "field", "ford", "ham", "haven", "ley", "mere", "mouth", "port",
-                 "stead", "ton", "wick", "worth")  # fmt: skip
-
-
-def syllable(random_state: random.Random) -> str:
-    """Return one made-up syllable."""
-    return random_state.choice(_ONSETS) + random_state.choice(_NUCLEI) + random_state.choice(_CODAS)
-
-
-def made_up_word(random_state: random.Random) -> str:
-    """Return a made-up word of two or three syllables, in lower case."""
-    return "".join(syllable(random_state) for _ in range(random_state.choice((2, 2, 3))))
-
-
-def surname(random_state: random.Random) -> str:
-    """Return a made-up family name."""
-    return made_up_word(random_state).capitalize()
-
-
-def town_name(random_state: random.Random) -> str:
-    """Return a made-up name of a town."""
-    return syllable(random_state).capitalize() + random_state.choice(_TOWN_ENDINGS)
