@@ -26,6 +26,9 @@ def run(
     factor: str | float | None = None,
     seed: int | Sequence[int] | None = None,
     protocol: str | None = None,
+    data_dir: str | PathLike[str] | None = None,
+    max_length: int | None = None,
+    chat_template: str | None = None,
     baseline: bool | None = None,
     revision: str | None = None,
     adapter: str | None = None,
@@ -55,6 +58,9 @@ def run(
         factor: ``fixed``, ``per-length`` or a factor of at least 1.
         seed: Seeds of the samples, at least 0.
         protocol: Protocol of every task that has it.
+        data_dir: Folder with the data of every task that reads one.
+        max_length: Tokens of a prompt before the chat template, for every task that has it.
+        chat_template: ``auto``, ``none``, ``own``, ``thinking``, ``llama2`` or ``vicuna``.
         baseline: Whether ``none`` is added.
         revision: Branch, tag or commit of a hub model.
         adapter: PEFT adapter.
@@ -84,6 +90,9 @@ def run(
         "factor": factor,
         "seed": seed,
         "protocol": protocol,
+        "data_dir": None if data_dir is None else str(data_dir),
+        "max_length": max_length,
+        "chat_template": chat_template,
         "baseline": baseline,
         "revision": revision,
         "adapter": adapter,

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from longbench_run.harness.config import TASK_KEYS
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.methods import Method, parse_method
 from longbench_run.harness.models.spec import REFERENCE
-from longbench_run.harness.task_texts import check_protocol, task_of
+from longbench_run.harness.task_texts import check_parameter, check_protocol, tasks_of
 from longbench_run.results.records import TaskIdentity
 
 if TYPE_CHECKING:
@@ -89,15 +90,18 @@ def choose(loaded: LoadedConfig) -> Choices:
             "It is the baseline's; choose another label, or pass --no-baseline."
         )
     where = loaded.where("tasks").rstrip(":")
+    names = [entry.name.partition(":")[0] for entry in config.tasks]
     if config.protocol is not None:
-        names = [entry.name.partition(":")[0] for entry in config.tasks]
         check_protocol(config.protocol, names, where=loaded.where("protocol").rstrip(":"))
+    shared = {key: value for key in TASK_KEYS if (value := getattr(config, key)) is not None}
+    for key, value in shared.items():
+        check_parameter(key, value, names, where=loaded.where(key).rstrip(":"))
     tasks = [
-        TaskChoice(
-            task=task_of(entry.name, entry.parameters, where=where, protocol=config.protocol),
-            samples=entry.samples or config.samples,
-        )
+        TaskChoice(task=task, samples=entry.samples or config.samples)
         for entry in config.tasks
+        for task in tasks_of(
+            entry.name, entry.parameters, where=where, protocol=config.protocol, shared=shared
+        )
     ]
     _check_tasks(tasks, where)
     return Choices(methods=tuple(methods), tasks=tuple(tasks))

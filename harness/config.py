@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from longbench_run.harness.chat import AUTO
+from longbench_run.harness.chat import NAMES as CHAT_TEMPLATES
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.grammar import split_list
 from longbench_run.harness.lengths import Length, parse_length
@@ -29,6 +32,8 @@ MODEL_KEYS = (
     "trust_remote_code",
 )
 """Keys that stand for every model at the top, and for one model in its entry."""
+TASK_KEYS = ("data_dir", "max_length")
+"""Keys that stand for every task that has a parameter of that name."""
 
 
 def broken_rule(rule: str, remedy: str, *, got: object = None) -> PydanticCustomError:
@@ -80,6 +85,14 @@ def _length(value: object) -> object:
             "a number of tokens (4096, 4k) or of original windows (2x)", "Write 4k,8k or 1x,2x."
         )
     return str(length)
+
+
+def _chat_template(value: object) -> object:
+    if value not in CHAT_TEMPLATES:
+        nearest = get_close_matches(str(value), CHAT_TEMPLATES, n=1)
+        hint = f'Did you mean "{nearest[0]}"?' if nearest else "Leave it out for the model's own."
+        raise broken_rule(f"one of {', '.join(CHAT_TEMPLATES)}", hint)
+    return value
 
 
 Label = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
@@ -157,6 +170,12 @@ class RunConfig(Section):
     """Whether ``none`` is added to the methods."""
     protocol: NonEmpty | None = None
     """Protocol of every task that has it."""
+    data_dir: NonEmpty | None = None
+    """Folder with the data of every task that reads one."""
+    max_length: Positive | None = None
+    """Tokens of a prompt before the chat template, for every task that has it; default: the protocol's."""
+    chat_template: Annotated[str, BeforeValidator(_chat_template)] = AUTO
+    """Template for the tasks whose prompts go through one."""
     revision: NonEmpty | None = None
     dtype: DType = "auto"
     adapter: NonEmpty | None = None

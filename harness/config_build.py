@@ -101,7 +101,7 @@ def _validated(layers: Sequence[Layer]) -> LoadedConfig:
 
 def _bad_names(key: str, value: object, layer: Layer) -> list[str]:
     """Say what is wrong with the texts of methods and tasks, which pydantic takes for any text."""
-    from longbench_run.harness.task_texts import task_of
+    from longbench_run.harness.task_texts import tasks_of
 
     try:
         entries = entries_of(value)
@@ -119,7 +119,7 @@ def _bad_names(key: str, value: object, layer: Layer) -> list[str]:
             if key == "methods":
                 parse_method(text, where=where)
             else:
-                task_of(text, more if isinstance(more, Mapping) else {}, where=where)
+                tasks_of(text, more if isinstance(more, Mapping) else {}, where=where)
         except (LongbenchError, TaskError) as error:
             errors.append(str(error))
     return errors

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from longbench_run.harness.environment import device_name, git_revision, now, package_versions
-from longbench_run.results.records import MetricInfo, ModelSummary, RunHeader, TaskSummary
+from longbench_run.results.records import (
+    MetricInfo,
+    ModelSummary,
+    RunHeader,
+    SuiteAverageInfo,
+    SuiteInfo,
+    TaskSummary,
+)
 
 if TYPE_CHECKING:
     from longbench_run.harness.choices import Choices
@@ -34,6 +42,7 @@ def run_header(
             "identity": entry.inspected.facts.identity.model_dump(mode="json"),
             "dtype": entry.inspected.facts.dtype,
             "attention": entry.inspected.facts.attention,
+            "chat_template": entry.chat.name if entry.chat is not None else None,
         }
         for entry in prepared.weights
     ]
@@ -52,6 +61,7 @@ def run_header(
         ),
         methods=tuple(choice.label for choice in choices.methods),
         tasks=tuple(_task_summary(choice.task) for choice in choices.tasks),
+        suites=_suites(choice.task for choice in choices.tasks),
         lengths=prepared.plan.lengths,
         versions=package_versions(),
         git_revision=git_revision(),
@@ -78,4 +88,20 @@ def _task_summary(task: Task) -> TaskSummary:
         ),
         source=info.source,
         licence=info.licence,
+        reference=info.references.get(task.protocol),
+    )
+
+
+def _suites(tasks: Iterable[Task]) -> tuple[SuiteInfo, ...]:
+    """Return every suite that tasks are parts of, once."""
+    suites = {suite.name: suite for task in tasks if (suite := task.info.suite) is not None}
+    return tuple(
+        SuiteInfo(
+            name=suite.name,
+            averages=tuple(
+                SuiteAverageInfo(name=average.name, groups=average.groups) for average in suite.averages
+            ),
+            buckets={name: end if math.isfinite(end) else None for name, end in suite.buckets.items()},
+        )
+        for suite in suites.values()
     )

@@ -125,6 +125,9 @@ def _cells_of(
                     context_length=length,
                     seed=seed,
                     decoding=DECODING,
+                    chat_template=weights.chat.name
+                    if weights.chat and task.task.info.uses_chat_template
+                    else None,
                 )
                 yield PlannedCell(
                     identity=cell,

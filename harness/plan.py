@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from longbench_run.harness.chat import ChatTemplate, TaskTokenizer
 
 if TYPE_CHECKING:
     from longbench_run.harness.choices import TaskChoice
@@ -28,12 +30,13 @@ class Weights:
     method_weights: str | None
     original_context_length: int
     """Window of the model itself, L, in tokens."""
+    chat: ChatTemplate | None = None
+    """What prompts are wrapped into, for tasks that ask for it."""
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, as tasks see it."""
-        # The library annotates what `decode` gives for batches too.
-        return cast("Tokenizer", self.inspected.tokenizer)
+        return TaskTokenizer(tokenizer=self.inspected.tokenizer, chat=self.chat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longbench_run.harness.chat import NONE, find_template
 from longbench_run.harness.choices import Choices, choose
 from longbench_run.harness.environment import package_versions
 from longbench_run.harness.errors import ConfigError, LongbenchError
@@ -55,7 +56,7 @@ def prepare(
     """
     choices = choices or choose(loaded)
     specs = specs if specs is not None else weights_specs(loaded, choices)
-    weights = _inspected(specs)
+    weights = _inspected(specs, loaded, choices)
     asked = asked_weights(specs, [entry.inspected.facts.identity for entry in weights])
     key = run_key(loaded.config, choices, asked)
     folder = output_folder(loaded.config, asked, key)
@@ -89,16 +90,22 @@ def asked_weights(specs: Sequence[WeightsSpec], identities: Sequence[ModelIdenti
     ]
 
 
-def _inspected(specs: Sequence[WeightsSpec]) -> list[Weights]:
+def _inspected(specs: Sequence[WeightsSpec], loaded: LoadedConfig, choices: Choices) -> list[Weights]:
     """Read configurations and tokenizers; every model that cannot be used has its line."""
     from longbench_run.harness.models.facts import inspect_model
 
     found: list[Weights] = []
     errors: list[str] = []
     windows: dict[str, int] = {}
+    uses_chat_template = any(choice.task.info.uses_chat_template for choice in choices.tasks)
     for entry in specs:
         try:
             inspected = inspect_model(entry.spec)
+            chat = find_template(
+                loaded.config.chat_template if uses_chat_template else NONE,
+                inspected.tokenizer,
+                where=f"{loaded.where('chat_template')} model {entry.model_label}",
+            )
         except LongbenchError as error:
             errors.append(str(error))
             continue
@@ -111,6 +118,7 @@ def _inspected(specs: Sequence[WeightsSpec]) -> list[Weights]:
                 asked=entry.asked,
                 method_weights=entry.method_weights,
                 original_context_length=window,
+                chat=chat,
             )
         )
     if errors:

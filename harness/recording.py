@@ -124,9 +124,12 @@ def _base(cell: PlannedCell, sample: Sample, *, factor_policy: str, prompt_sha25
         prompt_tokens=request_tokens(sample.request),
         depth=sample.depth,
         document=sample.document,
+        source_length=sample.source_length,
         tokens_truncated=sample.tokens_truncated,
+        truncated_at=sample.truncated_at,
         evidence_survived=sample.evidence_survived,
         target=sample.target,
+        answers=sample.answers,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longbench_run.harness.chat import AUTO
 from longbench_run.results.records import ModelIdentity, sha256_of
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def run_key(config: RunConfig, choices: Choices, weights: Sequence[AskedWeights]
             "lengths": sorted(set(config.lengths)),
             "factor": config.factor,
             "seed": sorted(set(config.seed)),
+            **({} if config.chat_template == AUTO else {"chat_template": config.chat_template}),
         }
     )
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from longbench_run.harness.errors import ConfigError, unknown_name
 from longbench_run.harness.grammar import parse_term
-from longbench_run.tasks.registry import create_task, list_tasks, load_task
+from longbench_run.tasks.base import TaskInfo
+from longbench_run.tasks.registry import create_task, list_tasks, load_task, parts_of
 
 if TYPE_CHECKING:
     from longbench_run.harness.config import Parameter
     from longbench_run.tasks.base import Task
 
 
-def task_of(
-    text: str, parameters: Mapping[str, Parameter], *, where: str, protocol: str | None = None
-) -> Task:
-    """Return the task that an entry of the configuration describes.
+def tasks_of(
+    text: str,
+    parameters: Mapping[str, Parameter],
+    *,
+    where: str,
+    protocol: str | None = None,
+    shared: Mapping[str, Parameter] = MappingProxyType({}),
+) -> tuple[Task, ...]:
+    """Return the tasks that an entry of the configuration describes: one, or the parts of one that has parts.
 
     Args:
         text: For example ``perplexity:protocol=sliding:stride=128``.
         parameters: Further parameters; none of them may stand in the text too.
         where: Flag or file and key that errors name.
         protocol: Protocol to use where the task has it and the entry names none.
+        shared: Parameters to use where the task has them and the entry names none.
 
     Raises:
         ConfigError: If the text does not follow the grammar, or a parameter stands twice.
@@ -37,14 +45,17 @@ def task_of(
             f"{where}: {term.name} must name each parameter once, got {doubled[0]!r} twice. Keep one."
         )
     merged: dict[str, Parameter] = {**written, **parameters}
-    if protocol is not None and "protocol" not in merged and protocol in protocols_of(term.name):
-        merged["protocol"] = protocol
-    return create_task(term.name, merged, where=where)
+    info = _info(term.name)
+    if info is not None:
+        merged = {key: value for key, value in shared.items() if key in info.parameters} | merged
+        if protocol is not None and protocol in info.protocols:
+            merged.setdefault("protocol", protocol)
+    return parts_of(create_task(term.name, merged, where=where))
 
 
-def protocols_of(name: str) -> tuple[str, ...]:
-    """Return the protocols of a task; none where there is no such task."""
-    return load_task(name).info.protocols if name in list_tasks() else ()
+def _info(name: str) -> TaskInfo | None:
+    """Return what a task says of itself, None where there is no such task."""
+    return load_task(name).info if name in list_tasks() else None
 
 
 def check_protocol(protocol: str, names: list[str], *, where: str) -> None:
@@ -58,6 +69,25 @@ def check_protocol(protocol: str, names: list[str], *, where: str) -> None:
     Raises:
         UnknownName: If no task has it.
     """
-    known = [known for name in names for known in protocols_of(name)]
+    known = [known for name in names if (info := _info(name)) is not None for known in info.protocols]
     if protocol not in known:
         raise unknown_name("protocol", protocol, known, where=where, see="`longbench-run list protocols`")
+
+
+def check_parameter(key: str, value: Parameter, names: list[str], *, where: str) -> None:
+    """Refuse a parameter for every task that none of the tasks has.
+
+    Args:
+        key: Name of the parameter.
+        value: What was asked for.
+        names: Tasks asked for.
+        where: Flag or file and key that errors name.
+
+    Raises:
+        ConfigError: If no task has it.
+    """
+    has = [name for name in list_tasks() if key in load_task(name).info.parameters]
+    if not set(has) & set(names):
+        raise ConfigError(
+            f"{where}: {key} must be left out where no task has it, got {value!r}. {', '.join(has)} would."
+        )

@@ -9,11 +9,14 @@ from longbench_run.results.records import SCHEMA_VERSION, ResultsError
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-RECORD_MIGRATIONS: Mapping[int, Migration] = {}
-"""Schema version -> pure function to the next version, for lines of ``records.jsonl``."""
+RECORD_MIGRATIONS: Mapping[int, Migration] = {1: dict}
+"""Schema version -> pure function to the next version, for lines of ``records.jsonl``.
 
-HEADER_MIGRATIONS: Mapping[int, Migration] = {}
-"""The same for ``run.json``."""
+2 adds fields that may be absent: where truncation began, all answers, the source's length, the chat template.
+"""
+
+HEADER_MIGRATIONS: Mapping[int, Migration] = {1: dict}
+"""The same for ``run.json``: 2 adds the suites that tasks are parts of, and which protocols are references."""
 
 
 def migrated(raw: dict[str, Any], migrations: Mapping[int, Migration], *, where: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CELL_ID_VERSION = 1
 
 Status = Literal["ok", "error", "out_of_memory", "not_applicable"]
@@ -97,16 +97,25 @@ class CellIdentity(Row):
     seed: int
     decoding: str
     """E.g. ``greedy``."""
+    chat_template: str | None = None
+    """Name of the template that prompts went through; None where none did."""
 
     def cell_id(self) -> str:
         """Return the key for resume: sha256 over canonical JSON, versioned."""
-        return sha256_of({"cell_id_version": CELL_ID_VERSION, **self.model_dump(mode="json")})
+        return sha256_of({"cell_id_version": CELL_ID_VERSION, **self._content()})
 
     def setup_id(self) -> str:
         """Return the key of all but the seed: samples of two setups are never averaged."""
-        return sha256_of(
-            {"setup_id_version": CELL_ID_VERSION, **self.model_dump(mode="json", exclude={"seed"})}
-        )
+        content = self._content()
+        del content["seed"]
+        return sha256_of({"setup_id_version": CELL_ID_VERSION, **content})
+
+    def _content(self) -> dict[str, Any]:
+        """Return what keys are made of; without a template, that of cells from before there was the field."""
+        content = self.model_dump(mode="json")
+        if self.chat_template is None:
+            del content["chat_template"]
+        return content
 
 
 def sample_key(task: TaskIdentity, *, context_length: int, seed: int, index: int, prompt_sha256: str) -> str:
@@ -169,11 +178,17 @@ class Record(Row):
     scored_tokens: int | None = None
     depth: float | None = None
     document: ForeignText | None = None
+    source_length: int | None = None
+    """Length of the source in the unit that its data counts in."""
     tokens_truncated: int | None = None
+    truncated_at: int | None = None
+    """Tokens of the uncut prompt before those that were cut; None where nothing was."""
     evidence_survived: bool | None = None
     prediction: ForeignText | None = None
     prediction_ids: tuple[int, ...] | None = None
     target: ForeignText | None = None
+    answers: tuple[ForeignText, ...] = ()
+    """Every right answer, where there are several; ``target`` is the first."""
     scores: Mapping[str, float] = Field(default_factory=dict)
     """Metric -> value of this sample; empty unless status is ``ok``."""
     weight: float | None = None
@@ -197,6 +212,26 @@ class MetricInfo(Row):
     is_binary: bool = False
 
 
+Reference = Literal["floor", "ceiling"]
+
+
+class SuiteAverageInfo(Row):
+    """A mean over groups of tasks, each of which is the mean over its tasks."""
+
+    name: str
+    groups: Mapping[str, tuple[str, ...]]
+    """Group -> all of its tasks, whether the run has them or not."""
+
+
+class SuiteInfo(Row):
+    """Tasks whose scores are read together: 100 x their mean, rounded to two decimals before it is averaged."""
+
+    name: str
+    averages: tuple[SuiteAverageInfo, ...]
+    buckets: Mapping[str, float | None] = Field(default_factory=dict)
+    """Bucket of samples -> the `Record.source_length` that it ends before, ascending; None where it has no end."""
+
+
 class TaskSummary(Row):
     """A task as the run used it."""
 
@@ -206,6 +241,8 @@ class TaskSummary(Row):
     metrics: tuple[MetricInfo, ...]
     source: str
     licence: str
+    reference: Reference | None = None
+    """What this protocol is to the task's others."""
 
 
 class ModelSummary(Row):
@@ -230,6 +267,8 @@ class RunHeader(Row):
     methods: tuple[str, ...]
     """Method labels in the order asked for: colours and rows follow it."""
     tasks: tuple[TaskSummary, ...]
+    suites: tuple[SuiteInfo, ...] = ()
+    """What tasks of the run are parts of."""
     lengths: tuple[int, ...]
     versions: Mapping[str, str]
     """Package -> version."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 class TaskError(ValueError):
@@ -12,7 +12,7 @@ class TaskError(ValueError):
 
 
 class Tokenizer(Protocol):
-    """What tasks need of a tokenizer; every Hugging Face tokenizer fits."""
+    """What tasks need of a tokenizer: that of a Hugging Face tokenizer, and the turn of a chat."""
 
     @property
     def bos_token_id(self) -> int | None:
@@ -27,6 +27,10 @@ class Tokenizer(Protocol):
         """Return the text of ``token_ids``."""
         ...
 
+    def encode_chat(self, text: str) -> list[int]:
+        """Return the token ids of a user's turn, ready for the answer; of ``text`` alone where no chat template applies."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest:
@@ -38,6 +42,10 @@ class GenerateRequest:
     """Answer budget in tokens, at least 1."""
     stop: tuple[str, ...] = ()
     """Texts that end the continuation; the prediction is cut before the first of them."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens that end the continuation beside the model's own."""
+    min_new_tokens: int = 0
+    """Tokens before which no end token is chosen, 0 to ``max_new_tokens``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +101,21 @@ class Sample:
     """Tokens asked for: prompt plus answer budget, unless the protocol says otherwise."""
     request: Request
     target: str | None = None
-    """The right answer, where there is one."""
+    """The right answer, where there is one; the first of them where there are several."""
+    answers: tuple[str, ...] = ()
+    """Every right answer, where there are several."""
+    classes: tuple[str, ...] = ()
+    """Everything that could be answered, where answers are classes."""
+    source_length: int | None = None
+    """Length of the source in the unit that its data counts in, where it says one."""
     depth: float | None = None
     """Position of the needle in the haystack, 0 (start) to 1 (end), measured in model tokens."""
     document: str | None = None
     """Name of the document, where samples share or come from one: the unit of resampling."""
     tokens_truncated: int | None = None
     """Tokens that were cut to fit; None where a sample is a part of a longer text by design."""
+    truncated_at: int | None = None
+    """Tokens of the uncut prompt before those that were cut; None where nothing was."""
     evidence_survived: bool | None = None
     """Whether what is asked for is still in the prompt, where that can be known."""
 
@@ -143,6 +159,35 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteAverage:
+    """A mean over groups of tasks, each of which is the mean over its tasks."""
+
+    name: str
+    """What its tasks have in common, e.g. their language."""
+    groups: Mapping[str, tuple[str, ...]]
+    """Group -> names of its tasks, all of them: a mean over some would be another quantity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Tasks whose scores are read together, in one table of their means and means of means.
+
+    Scores are 100 x the mean, rounded to two decimals before they are averaged.
+    """
+
+    name: str
+    averages: tuple[SuiteAverage, ...]
+    """A task may count for several."""
+    buckets: Mapping[str, float] = field(default_factory=dict)
+    """Name of a bucket of samples -> the `Sample.source_length` that it ends before, ascending; none for one table
+    of all samples."""
+
+
+Reference = Literal["floor", "ceiling"]
+"""What a protocol says of the others: what is reached without what they add, or with nothing in the way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskInfo:
     """What can be said of a task without loading anything."""
 
@@ -157,8 +202,14 @@ class TaskInfo:
     """Names of its protocols, the default first."""
     default_count: int
     """Samples per cell where the user names none."""
+    uses_chat_template: bool = False
+    """Whether its prompts are turns of a chat where the model has a template for them."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Parameter name -> one line of help with its default."""
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    """Protocol -> what it is to the others, for those that ask the same questions to compare with."""
+    suite: Suite | None = None
+    """What the task is a part of."""
 
 
 class Task(Protocol):
@@ -206,4 +257,13 @@ class Task(Protocol):
         Samples of one resolved method with equal keys go through the engine together: all lengths of one
         document share a forward pass, for instance.
         """
+        ...
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """A task that stands for several, each of which is measured apart and has a name of its own."""
+
+    def parts(self) -> Sequence[Task]:
+        """Return them; the task itself where it is one already."""
         ...

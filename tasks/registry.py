@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
-from longbench_run.tasks.base import Task, TaskError
+from longbench_run.tasks.base import Composite, Task, TaskError
 from longbench_run.tasks.checks import unknown
 
 Parameter = str | int | float | bool | None
@@ -19,6 +19,10 @@ Parameter = str | int | float | bool | None
 BUILT_IN = {
     "passkey": "longbench_run.tasks.passkey:Passkey",
     "perplexity": "longbench_run.tasks.perplexity:Perplexity",
+    "multidoc_qa": "longbench_run.tasks.multidoc_qa.task:MultidocQa",
+    "key_value": "longbench_run.tasks.key_value:KeyValue",
+    "longbench": "longbench_run.tasks.longbench.task:Longbench",
+    "longbench_synthetic": "longbench_run.tasks.longbench.synthetic_task:LongbenchSynthetic",
 }
 """Task name -> ``module:class``."""
 
@@ -68,6 +72,11 @@ def create_task(name: str, parameters: Mapping[str, Parameter], *, where: str | 
     except TaskError as error:
         raise (TaskError(f"{where}: {error}") if where else error) from None
     return task
+
+
+def parts_of(task: Task) -> tuple[Task, ...]:
+    """Return the tasks that are measured apart where one is asked for: itself, unless it stands for several."""
+    return tuple(task.parts()) if isinstance(task, Composite) else (task,)
 
 
 def _targets() -> Mapping[str, str]:

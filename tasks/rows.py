@@ -23,6 +23,8 @@ class Row:
     line: int
     """From 1."""
     fields: dict[str, Any]
+    inside: str = ""
+    """Place in the line, where this is an object inside a field: ``ctxs[3]``."""
 
     def text(self, name: str) -> str:
         """Return a field that must be a text."""
@@ -47,19 +49,34 @@ class Row:
             return value
         return self._refuse(name, "a whole number", value)
 
+    def truth(self, name: str) -> bool:
+        """Return a field that must be true or false."""
+        value = self._value(name)
+        return value if isinstance(value, bool) else self._refuse(name, "true or false", value)
+
+    def rows(self, name: str) -> tuple[Row, ...]:
+        """Return a field that must be a list of objects, at least one."""
+        value = self._value(name)
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            return tuple(
+                Row(path=self.path, line=self.line, fields=item, inside=f"{name}[{place}]")
+                for place, item in enumerate(value)
+            )
+        return self._refuse(name, "a list of at least one object", value)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.path}, line {self.line}:{f' {self.inside}' if self.inside else ''}"
+
     def _value(self, name: str) -> Any:
         if name not in self.fields:
             held = ", ".join(sorted(self.fields)) or "none"
-            raise TaskError(
-                f"{self.path}, line {self.line}: has no field {name!r}. It has: {_shortened(held)}."
-            )
+            raise TaskError(f"{self._where} has no field {name!r}. It has: {_shortened(held)}.")
         return self.fields[name]
 
     def _refuse(self, name: str, rule: str, value: object) -> NoReturn:
         got = _shortened(repr(value))
-        raise TaskError(
-            f"{self.path}, line {self.line}: field {name!r} must be {rule}, got {got}. Mend the line."
-        )
+        raise TaskError(f"{self._where} field {name!r} must be {rule}, got {got}. Mend the line.")
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -33,7 +33,7 @@ def generate(loaded: LoadedModel, request: GenerateRequest, *, prefill_chunk: in
 
     Args:
         loaded: The model, with whatever method is applied to it.
-        request: Prompt, budget and stop texts.
+        request: Prompt, budget, and what ends the continuation.
         prefill_chunk: Prompt tokens per forward pass, at least 1; None for one pass. Bounds activations,
             not the cache.
 
@@ -54,19 +54,24 @@ def generate_timed(
     """Do what `generate` does and measure it; the first token belongs to the prefill."""
     if request.max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {request.max_new_tokens}.")
+    if not 0 <= request.min_new_tokens <= request.max_new_tokens:
+        raise ValueError(
+            f"min_new_tokens must be 0 to max_new_tokens={request.max_new_tokens}, got {request.min_new_tokens}."
+        )
     started = perf_counter()
     prompt = token_tensor(loaded, request.prompt_ids, name="prompt_ids")
+    end_ids = loaded.end_ids.union(request.end_ids)
     logits, cache = _prefill(loaded, prompt, prefill_chunk)
-    token = _most_probable(logits, position=len(request.prompt_ids))
+    token = _next_token(logits, request, end_ids, generated=0)
     prefilled = perf_counter()
     generated: list[int] = []
-    while token not in loaded.end_ids:
+    while token not in end_ids:
         generated.append(token)
         if len(generated) == request.max_new_tokens or _stop_at(loaded, generated, request) is not None:
             break
         step = torch.tensor([[token]], dtype=torch.int64, device=prompt.device)
         logits, cache = last_logits(loaded, step, cache=cache, use_cache=True)
-        token = _most_probable(logits, position=len(request.prompt_ids) + len(generated))
+        token = _next_token(logits, request, end_ids, generated=len(generated))
     decoded = perf_counter()
     text = _text(loaded, generated)
     return TimedGeneration(
@@ -86,6 +91,19 @@ def _prefill(
     for start in range(step, prompt.shape[1], step):
         logits, cache = last_logits(loaded, prompt[:, start : start + step], cache=cache, use_cache=True)
     return logits, cache
+
+
+def _next_token(
+    logits: Float[Tensor, " vocabulary"], request: GenerateRequest, end_ids: frozenset[int], *, generated: int
+) -> int:
+    """Return the most probable token, of those that end nothing while the continuation is too short to end."""
+    position = len(request.prompt_ids) + generated
+    token = _most_probable(logits, position=position)
+    if token in end_ids and generated < request.min_new_tokens:
+        logits = logits.clone()
+        logits[[end for end in end_ids if end < logits.shape[0]]] = -math.inf
+        token = _most_probable(logits, position=position)
+    return token
 
 
 def _most_probable(logits: Float[Tensor, " vocabulary"], *, position: int) -> int:

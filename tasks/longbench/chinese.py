@@ -13,11 +13,12 @@ from longbench_run.tasks.base import TaskError
 from longbench_run.tasks.longbench.metrics import Cut
 
 
-def load_cut(*, where: str) -> Cut:
+def load_cut(*, where: str, otherwise: str) -> Cut:
     """Return what cuts Chinese text into words, with jieba's own dictionary.
 
     Args:
         where: What needs it, for the message.
+        otherwise: What can be done without it, for the message.
 
     Raises:
         TaskError: If jieba is not installed: another cut would give other scores.
@@ -30,7 +31,7 @@ def load_cut(*, where: str) -> Cut:
     except ModuleNotFoundError:
         raise TaskError(
             f"{where}: Chinese text must be cut into words by jieba, which is not installed. "
-            'Run `pip install "longbench-run[chinese]"`, or move the file away.'
+            f'Run `pip install "longbench-run[chinese]"`, or {otherwise}.'
         ) from None
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()

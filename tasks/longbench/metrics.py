@@ -1,4 +1,4 @@
-"""The metrics of LongBench v1, each a function of a prediction and one answer: 0 to 1, higher is better.
+"""The metrics of LongBench v1 and one more, each a function of a prediction and one answer: 0 to 1, higher is better.
 
 Source: THUDM/LongBench, ``metrics.py``; written from a description of what it computes, its quirks included, and
 compared with its score of every prediction in tests/tasks/longbench.
@@ -12,6 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 from longbench_run.tasks.answers import normalised
 from longbench_run.tasks.longbench.datasets import MetricName
@@ -124,6 +127,17 @@ def code_sim(prediction: str, answer: str, given: Given) -> Value:
     return Value(value=round(100 * SequenceMatcher(None, code, answer).ratio()) / 100)
 
 
+def rouge_score_l(prediction: str, answer: str, given: Given) -> Value:
+    """Return the F of ROUGE-L as the package `rouge-score` computes it by default, as for summaries elsewhere."""
+    return Value(value=float(_rouge_scorer().score(answer, prediction)["rougeL"].fmeasure))
+
+
+@cache
+def _rouge_scorer() -> Any:
+    # The package takes a second to import.
+    return import_module("rouge_score.rouge_scorer").RougeScorer(["rougeL"])
+
+
 METRICS: Mapping[MetricName, Callable[[str, str, Given], Value]] = {
     "qa_f1": qa_f1,
     "qa_f1_zh": qa_f1_zh,
@@ -134,6 +148,7 @@ METRICS: Mapping[MetricName, Callable[[str, str, Given], Value]] = {
     "retrieval_zh": retrieval_zh,
     "count": count,
     "code_sim": code_sim,
+    "rouge_score_l": rouge_score_l,
 }
 CUTS_CHINESE: frozenset[MetricName] = frozenset({"qa_f1_zh", "rouge_l_zh"})
 """Metrics that need `Given.cut`."""

@@ -8,12 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from longbench_run.tasks.base import TaskError
-from longbench_run.tasks.longbench.datasets import DATASETS, DATASETS_E, Dataset
-from longbench_run.tasks.longbench.metrics import ANSWER_FORM
+from longbench_run.tasks.longbench.datasets import DATASETS, DATASETS_E, OF_E, Dataset
+from longbench_run.tasks.longbench.rows import checked_answers
 from longbench_run.tasks.rows import Row, read_rows
 
 _SUFFIXES = (".jsonl", ".jsonl.gz")
-_E = "_e"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ def read_folder(folder: Path, *, is_e: bool | None = None) -> PredictionFolder:
     paths = _paths(folder)
     rows = {path: tuple(read_rows(path)) for path in paths.values()}
     counts = {name: len(rows[path]) for name, path in paths.items()}
-    marked = [name for name, path in paths.items() if _stem(path).endswith(_E)]
+    marked = [name for name, path in paths.items() if _stem(path).endswith(OF_E)]
     if marked and len(marked) < len(paths):
         raise TaskError(
             f"{folder}: files must all be LongBench-E or none of them, got {paths[marked[0]].name!r} beside "
@@ -95,7 +94,7 @@ def check_against_data(folder: PredictionFolder, data: Path) -> None:
         TaskError: If a file is missing, or rows differ in number or in their answers.
     """
     for file in folder.files:
-        path = data / f"{file.dataset.name}{_E if folder.is_e else ''}.jsonl"
+        path = data / f"{file.dataset.name}{OF_E if folder.is_e else ''}.jsonl"
         if not path.is_file():
             raise TaskError(f"{path}: must be there for {file.path}, got no such file. Leave --data-dir out.")
         rows = list(read_rows(path))
@@ -128,7 +127,7 @@ def _paths(folder: Path) -> Mapping[str, Path]:
         if not path.name.endswith(_SUFFIXES) or not path.is_file():
             continue
         stem = _stem(path)
-        name = stem if stem in DATASETS else stem.removesuffix(_E)
+        name = stem if stem in DATASETS else stem.removesuffix(OF_E)
         if name not in DATASETS:
             nearest = get_close_matches(name, DATASETS, n=1)
             hint = f'Did you mean "{nearest[0]}"? ' if nearest else ""
@@ -163,14 +162,8 @@ def _decide(folder: Path, counts: Mapping[str, int], *, marked: bool) -> tuple[b
 def _predictions(path: Path, dataset: Dataset, rows: Sequence[Row], *, is_e: bool) -> Predictions:
     read: list[Prediction] = []
     classes: tuple[str, ...] = ()
-    form = ANSWER_FORM.get(dataset.metric)
     for row in rows:
-        answers = row.texts("answers")
-        if form is not None and not all(form[0].search(answer) for answer in answers):
-            raise TaskError(
-                f"{path}, line {row.line}: field 'answers' must hold texts like {form[1]!r}, got {list(answers)!r}. "
-                "Is this the dataset that the file is named after?"
-            )
+        answers = checked_answers(row, dataset)
         classes = row.texts_or_none("all_classes")
         length = row.whole_number("length") if is_e else None
         read.append(Prediction(line=row.line, text=row.text("pred"), answers=answers, length=length))

@@ -13,14 +13,15 @@ from longbench_run.tasks.longbench.datasets import (
     CATEGORIES,
     DATASETS,
     DATASETS_E,
+    LANGUAGES,
     Dataset,
     bucket_of,
+    categories_of,
 )
 from longbench_run.tasks.longbench.metrics import CUTS_CHINESE, METRICS, Given, Value, first_line
 from longbench_run.tasks.longbench.predictions import PredictionFolder, Predictions
 
 ByBucket = Mapping[str, float | None]
-LANGUAGES = ("en", "zh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def score_folder(folder: PredictionFolder) -> Iterator[DatasetScore]:
         TaskError: If a dataset needs jieba and it is not installed; before the first file is scored.
     """
     chinese = next((file.path for file in folder.files if file.dataset.metric in CUTS_CHINESE), None)
-    cut = load_cut(where=str(chinese)) if chinese is not None else None
+    cut = load_cut(where=str(chinese), otherwise="move the file away") if chinese is not None else None
     for file in folder.files:
         yield _dataset_score(file, Given(classes=file.classes, cut=cut), is_e=folder.is_e)
 
@@ -85,22 +86,37 @@ def score_folder(folder: PredictionFolder) -> Iterator[DatasetScore]:
 def _dataset_score(file: Predictions, given: Given, *, is_e: bool) -> DatasetScore:
     found = [score_sample(file.dataset, row.text, row.answers, given) for row in file.rows]
     values = tuple(value.value for value in found)
-    score: float | ByBucket
-    if is_e:
-        buckets: dict[str, list[float]] = {name: [] for name in BUCKETS}
-        for row, value in zip(file.rows, values, strict=True):
-            buckets[bucket_of(row.length or 0)].append(value)
-        # numpy's mean and numpy's rounding: both can differ from Python's in the last printed digit.
-        score = {n: float(np.round(100 * np.mean(part), 2)) if part else None for n, part in buckets.items()}
-    else:
-        score = round(100 * sum(values) / len(values), 2)
+    lengths = [row.length or 0 for row in file.rows]
     return DatasetScore(
         dataset=file.dataset,
         values=values,
-        score=score,
+        score=score_by_bucket(values, lengths) if is_e else score_of_values(values),
         empty=sum(not row.text.strip() for row in file.rows),
         past_recursion_limit=sum(value.past_recursion_limit for value in found),
     )
+
+
+def score_of_values(values: Sequence[float]) -> float:
+    """Return the score of a dataset, 0 to 100, two decimals.
+
+    Args:
+        values: Per prediction, 0 to 1; at least one.
+    """
+    return round(100 * sum(values) / len(values), 2)
+
+
+def score_by_bucket(values: Sequence[float], lengths: Sequence[int]) -> ByBucket:
+    """Return the scores of a dataset of LongBench-E, None for a bucket without predictions.
+
+    Args:
+        values: Per prediction, 0 to 1.
+        lengths: Per prediction, the row's ``length`` in words.
+    """
+    buckets: dict[str, list[float]] = {name: [] for name in BUCKETS}
+    for length, value in zip(lengths, values, strict=True):
+        buckets[bucket_of(length)].append(value)
+    # numpy's mean and numpy's rounding: both can differ from Python's in the last printed digit.
+    return {n: float(np.round(100 * np.mean(part), 2)) if part else None for n, part in buckets.items()}
 
 
 def averages(scores: Sequence[DatasetScore], *, is_e: bool) -> list[Average]:
@@ -115,15 +131,21 @@ def averages(scores: Sequence[DatasetScore], *, is_e: bool) -> list[Average]:
 
     Source: THUDM/LongBench, README, the leaderboard's columns.
     """
+    return averages_of({score.dataset.name: score.score for score in scores}, is_e=is_e)
+
+
+def averages_of(by_name: Mapping[str, float | ByBucket], *, is_e: bool) -> list[Average]:
+    """Do what `averages` does with scores that have only a name: those of a run's records, for instance.
+
+    Args:
+        by_name: Dataset, without LongBench-E's ending, -> its score as printed.
+        is_e: Whether they are LongBench-E's.
+    """
     known = DATASETS_E if is_e else DATASETS
-    by_name = {score.dataset.name: score.score for score in scores}
     rows = []
     for language in LANGUAGES[:1] if is_e else LANGUAGES:
         of_language = []
-        for category in CATEGORIES:
-            names = [
-                n for n, d in known.items() if d.category == category and d.language in (language, "code")
-            ]
+        for category, names in categories_of(known, language).items():
             parts = [by_name[name] for name in names if name in by_name]
             of_language.append(_average(language, category, parts, expected=len(names)))
         means = [row.score for row in of_language if row.score is not None]

@@ -1,1 +1,1 @@
-"""Multi-document question answering of Lost in the Middle: scores of predictions, as its authors compute them."""
+"""Multi-document question answering of Lost in the Middle: the task, and scores of others' predictions."""

@@ -26,8 +26,26 @@ class Encoder:
         ids = self.raw.encode(text, add_special_tokens=False).ids
         return [self.bos_token_id, *ids] if add_special_tokens and self.bos_token_id is not None else ids
 
+    def encode_chat(self, text: str) -> list[int]:
+        return self.encode(text)
+
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         return self.raw.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+
+
+class Bytes:
+    """One token per byte of UTF-8, and one before every text."""
+
+    bos_token_id = 256
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        return [self.bos_token_id] * add_special_tokens + list(text.encode())
+
+    def encode_chat(self, text: str) -> list[int]:
+        return self.encode(text)
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        return bytes(token for token in token_ids if token < 256).decode()
 
 
 def train_byte_bpe() -> Tokenizer:
@@ -63,7 +81,33 @@ def sentencepiece(shared):
     """Return a real 32k SentencePiece tokenizer."""
     from transformers import LlamaTokenizer
 
-    return LlamaTokenizer.from_pretrained(shared / "data/models/openllama_v1_tokenizer", add_bos_token=True)
+    tokenizer = LlamaTokenizer.from_pretrained(
+        shared / "data/models/openllama_v1_tokenizer", add_bos_token=True
+    )
+    tokenizer.encode_chat = tokenizer.encode
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def bundled(root):
+    """Return the tokenizer of the bundled model."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(root / "harness/reference_model/weights")
+    tokenizer.encode_chat = tokenizer.encode
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def byte_tokens() -> Bytes:
+    """Return a tokenizer without any merges: many times as many tokens as others."""
+    return Bytes()
+
+
+@pytest.fixture(params=["bundled", "byte_tokens", pytest.param("sentencepiece", marks=pytest.mark.shared)])
+def usual_tokenizer(request):
+    """Return in turn the tokenizers that token budgets are tried with."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(

@@ -17,7 +17,7 @@ def request(prompt, **changes):
     return GenerateRequest(prompt_ids=prompt, **{"max_new_tokens": BUDGET, **changes})
 
 
-def transformers_ids(loaded, prompt, *, end=None):
+def transformers_ids(loaded, prompt, *, end=None, **options):
     ids = torch.tensor([prompt])
     out = loaded.model.generate(
         ids,
@@ -26,6 +26,7 @@ def transformers_ids(loaded, prompt, *, end=None):
         max_new_tokens=BUDGET,
         eos_token_id=end,
         pad_token_id=0,
+        **options,
     )
     return tuple(out[0, len(prompt) :].tolist())
 
@@ -48,6 +49,31 @@ def test_end_token_in_the_middle_ends_and_is_left_out(loaded, token_ids):
     expected = transformers_ids(loaded, prompt, end=end)
     assert expected[-1] == end
     assert generate(stopped, request(prompt)).token_ids == expected[:-1] == free[: free.index(end)]
+
+
+@pytest.mark.parametrize("least", [0, 1, 2, 5, BUDGET])
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_end_tokens_and_a_least_length_are_those_of_transformers(loaded, token_ids, at, least):
+    prompt = token_ids(30, seed=1)
+    own = dataclasses.replace(loaded, end_ids=frozenset({7}))
+    free = generate(dataclasses.replace(loaded, end_ids=frozenset()), request(prompt)).token_ids
+    end = free[at]
+    # An id beyond the embedding's rows ends nothing, and must not fail where others are forbidden.
+    output = generate(own, request(prompt, end_ids=(end, 9999), min_new_tokens=least))
+    expected = transformers_ids(loaded, prompt, end=[7, end], min_new_tokens=least)
+    assert len(expected) >= max(1, least)
+    assert (end in expected[least:]) or len(expected) == BUDGET
+    assert output.token_ids == (expected[:-1] if expected[-1] in (7, end) else expected)
+    assert not set(output.token_ids) & {7, end}
+
+
+def test_no_end_token_is_chosen_in_the_place_of_another(loaded, token_ids):
+    prompt = token_ids(30, seed=1)
+    ends = tuple(token for token in range(256) if token not in (5, 6))
+    output = generate(loaded, request(prompt, end_ids=ends, min_new_tokens=4))
+    expected = transformers_ids(loaded, prompt, end=[*loaded.end_ids, *ends], min_new_tokens=4)
+    assert output.token_ids[:4] == expected[:4]
+    assert set(output.token_ids) <= {5, 6, 256}
 
 
 def test_end_token_at_once_gives_an_empty_answer(loaded, token_ids):
@@ -141,6 +167,8 @@ def test_penalties_of_the_checkpoint_do_not_apply(loaded, token_ids, monkeypatch
         ),
         ({"prompt_ids": (1, -1)}, "prompt_ids must hold ids in [0, 258), the rows of the embedding, got -1."),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0."),
+        ({"min_new_tokens": 2}, "min_new_tokens must be 0 to max_new_tokens=1, got 2."),
+        ({"min_new_tokens": -1}, "min_new_tokens must be 0 to max_new_tokens=1, got -1."),
     ],
 )
 def test_impossible_requests_are_refused(loaded, changes, message):
