@@ -1,15 +1,22 @@
-"""The model card, written from measured figures and from the record of the training."""
+"""The model card, written from measured runs and from the record of the training."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from longbench_run.results.positions import position_curves
+from longbench_run.results.table import cells
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from longbench_run.harness.reference_model.figures import Figure
+    import pandas as pd
+
+    from longbench_run.harness.reference_model.plain_text import BookFigures
+    from longbench_run.harness.reference_model.speed import Speed
+    from longbench_run.results.table import CellSummary
 
 RECORD = "training.json"
 """What the training writes about itself, beside the weights."""
@@ -30,68 +37,70 @@ and knows next to nothing else; its text is no text to read.
 | weights | bf16 safetensors, sha256 `{weights}` |
 | licence | Apache-2.0 |
 
-## What it can do inside its window
+Measured in {dtype} from the shipped bf16 weights, with 95 % intervals in brackets. What a figure stands on is said by n.
 
-Measured in {dtype} from the shipped bf16 weights. Passkey: the task `passkey`, ten depths. Documents: nll in nats
-per token of the last 256 tokens of the first {longest} tokens of generated documents (`perplexity`, protocol
-`same_tokens`). 95 % intervals in brackets.
+## What it can do inside its window
 
 {inside}
 
 ## What it shows beyond its window, untuned
 
-Methods have the parameters of their defaults. Under `fixed`, the policy of a default run, each is set once, for
-the longest length; under `per-length`, for each length.
+Each method has its default parameters and is set once, for the longest length, as in a default run.
 
 {beyond}
 
-## Training
+{speed}## Training
 
-`python -m longbench_run.harness.reference_model.train --output runs/reference_model{text_flag} --seed {seed}`, on
-one CPU core with bf16 autocast: {tokens:.1f} M tokens in {minutes:.0f} minutes. Generated copying problems, planted keys,
-passkey prompts, generated documents{and_books}. Keys come from the same five-digit numbers that the task
-draws from; the documents are of a seed that no run reaches by counting from 0.
+`python -m longbench_run.harness.reference_model train --output runs/reference_model{books_flag} --seed {seed}`, on
+{threads} CPU thread(s) with bf16 autocast: {tokens:.1f} M tokens in {minutes:.0f} minutes. It starts from weights in
+which a copying circuit is written down roughly (`circuit.py`); everything is trained from there, on generated problems
+and samples{and_books}.
+
+What tasks ask was never trained on, whatever their seed: keys of the passkey task have five digits and begin with 1 to 9,
+keys trained on do not; every invented name belongs to the tasks or to the training for good; the training's haystacks
+never have the task's order. A filter refuses any sample that breaks this (`row.py`), and a test holds it against the
+tasks' seeds 0 to 9,999.
 
 {stages}
 {books}
 ## How to measure it again
 
-`python -m longbench_run.harness.reference_model.evaluate --card MODEL_CARD.md`
+`python -m longbench_run.harness.reference_model evaluate --books DIR --training-books DIR --speed --card MODEL_CARD.md`
 
 A killed measurement goes on where it was. What a killed training leaves also goes on, with the same command.
 """
 
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Figures by method as written, task and context length."""
-
-    policy: str
-    """Of the methods' factors."""
-    rows: dict[tuple[str, str, int], Figure]
-
-    @property
-    def lengths(self) -> list[int]:
-        """Context lengths, ascending."""
-        return sorted({length for _, _, length in self.rows})
-
-    @property
-    def methods(self) -> list[str]:
-        """Methods in the order measured."""
-        return list(dict.fromkeys(method for method, _, _ in self.rows))
+_INSIDE = (
+    ("inside", "Passkey, the task's own prompt, at ten depths"),
+    ("skills", "Other tasks, all samples generated"),
+)
+_BEYOND = (
+    (("main-near", "main-far"), "The methods of the main command"),
+    (("others-near", "others-far"), "Every other method"),
+)
 
 
-def render_card(folder: Path, inside: Table, beyond: list[Table]) -> str:
+def render_card(
+    folder: Path,
+    *,
+    weights: str,
+    dtype: str,
+    frames: Mapping[str, pd.DataFrame],
+    books: BookFigures | None,
+    speed: Speed | None,
+) -> str:
     """Return the model card.
 
     Args:
         folder: The model, with the record of its training.
-        inside: The unmodified model up to its window.
-        beyond: Methods beyond it, a table per policy.
+        weights: sha256 of its weights.
+        dtype: What was computed in.
+        frames: Name of a part of `evaluate.parts` -> its samples; a part that is missing is left out.
+        books: What was measured on books, None for nothing.
+        speed: How long it takes, None where that was not measured.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    point = next(iter(inside.rows.values())).point
     last = record["stages"][-1]
     return _HEAD.format(
         architecture=config["model_type"],
@@ -103,14 +112,15 @@ def render_card(folder: Path, inside: Table, beyond: list[Table]) -> str:
         window=config["max_position_embeddings"],
         base=config["rope_parameters"]["rope_theta"],
         vocabulary=config["vocab_size"],
-        weights=point.weights,
-        dtype=point.dtype,
-        longest=max(table.lengths[-1] for table in beyond),
-        inside=_inside(inside),
-        beyond="\n\n".join(_beyond(table, task) for task in ("passkey", "documents") for table in beyond),
-        text_flag=" --text DIR" if record["books"] else "",
-        and_books=", and the books below" if record["books"] else "",
+        weights=weights,
+        dtype=dtype,
+        inside="\n\n".join([*_inside(frames), *_plain_english(books)]),
+        speed=_speed(speed),
+        beyond="\n\n".join(_beyond(frames)),
+        books_flag=" --books DIR" if record["books"] else "",
+        and_books=", and on the books below" if record["books"] else "",
         seed=record["seed"],
+        threads=record["threads"],
         tokens=last["tokens"] / 1e6,
         minutes=last["seconds"] / 60,
         stages=_stages(record["stages"]),
@@ -118,43 +128,94 @@ def render_card(folder: Path, inside: Table, beyond: list[Table]) -> str:
     )
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _value(figure: Figure) -> str:
-    estimate = figure.estimate
-    interval = f" [{estimate.interval.low:.2f}, {estimate.interval.high:.2f}]" if estimate.interval else ""
-    return f"{estimate.value:.2f}{interval}"
+def _value(cell: CellSummary) -> str:
+    if cell.value is None:
+        return "not applicable" if cell.not_applicable else "failed"
+    interval = "" if cell.low is None else f" [{cell.low:.2f}, {cell.high:.2f}]"
+    return f"{cell.value:.2f}{interval}"
 
 
-def _inside(table: Table) -> str:
-    rows = []
-    for length in table.lengths:
-        passkey, documents = (table.rows["none", task, length] for task in ("passkey", "documents"))
-        rows.append(
-            [
-                str(length),
-                f"{_value(passkey)}, n = {passkey.point.count}",
-                f"{passkey.worst_depth:.2f}, n = {passkey.point.count // len(set(passkey.depths))}",
-                f"{_value(documents)}, n = {documents.point.count}",
+def _inside(frames: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+    for name, title in _INSIDE:
+        if name not in frames:
+            continue
+        worst = {
+            (curve.task, curve.context_length): (
+                min(point.mean.value or 0.0 for point in curve.points),
+                curve,
+            )
+            for curve in position_curves(frames[name])
+        }
+        rows = []
+        for cell in cells(frames[name]):
+            found = worst.get((cell.task, cell.context_length))
+            rows.append(
+                [
+                    _task(frames[name], cell),
+                    cell.metric,
+                    str(cell.context_length),
+                    f"{_value(cell)}, n = {cell.n}",
+                    "" if found is None else f"{found[0]:.2f}, n = {found[1].points[0].mean.samples}",
+                ]
+            )
+        head = ("task", "metric", "context length", "score", "at the worst position")
+        yield f"{title}:\n\n{_table(head, rows)}"
+
+
+def _task(frame: pd.DataFrame, cell: CellSummary) -> str:
+    """Return the task's name, with the data set where it has several."""
+    return f"`{cell.task}`"
+
+
+def _plain_english(books: BookFigures | None) -> Iterable[str]:
+    if books is None:
+        return
+    unigram = books.bits_per_byte_unigram
+    rows = [[f"context of {length} tokens", f"{bits:.3f}"] for length, bits in books.bits_per_byte.items()]
+    if unigram is not None:
+        rows.append(["unigram model of the books trained on, same tokens", f"{unigram:.3f}"])
+    names = ", ".join(f"`{name}`" for name in books.books)
+    yield f"Plain English it was not trained on ({names}), sliding windows:\n\n{_table(('', 'bits per byte'), rows)}"
+
+
+def _beyond(frames: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+    for names, title in _BEYOND:
+        found = [cell for name in names if name in frames for cell in cells(frames[name])]
+        for task, what in (
+            ("passkey", "passkey, share of keys found"),
+            ("perplexity", "generated documents, nll in nats per token"),
+        ):
+            of_task = {(cell.method_label, cell.context_length): cell for cell in found if cell.task == task}
+            if not of_task:
+                continue
+            lengths = sorted({length for _, length in of_task})
+            methods = list(dict.fromkeys(method for method, _ in of_task))
+            counts = ", ".join(str(of_task[methods[0], length].n) for length in lengths)
+            rows = [
+                [f"`{method}`"]
+                + [
+                    _value(of_task[method, length]) if (method, length) in of_task else ""
+                    for length in lengths
+                ]
+                for method in methods
             ]
-        )
-    return _table(["context length", "passkey", "at the worst depth", "documents, nll"], rows)
+            yield f"{title}: {what}, n = {counts}:\n\n{_table(['method', *map(str, lengths)], rows)}"
 
 
-def _beyond(table: Table, task: str) -> str:
-    what = "Passkey, share of keys found" if task == "passkey" else "Documents, nll in nats per token"
-    counts = ", ".join(
-        str(table.rows[table.methods[0], task, length].point.count) for length in table.lengths
+def _speed(speed: Speed | None) -> str:
+    if speed is None:
+        return ""
+    rows = [[dtype, str(length), f"{seconds:.2f}"] for (dtype, length), seconds in speed.prefill.items()]
+    return (
+        f"## How long it takes\n\nOn {speed.threads} CPU threads it loads in {speed.load:.2f} s, "
+        "libraries imported, and reads a prompt in (medians of three):\n\n"
+        f"{_table(('dtype', 'tokens', 'seconds'), rows)}\n\n"
     )
-    rows = [
-        [f"`{method}`", *(_value(table.rows[method, task, length]) for length in table.lengths)]
-        for method in table.methods
-    ]
-    head = ["method", *(str(length) for length in table.lengths)]
-    return f"{what}, policy `{table.policy}`, n = {counts}:\n\n{_table(head, rows)}"
 
 
 def _stages(stages: list[dict[str, Any]]) -> str:
@@ -169,19 +230,19 @@ def _stages(stages: list[dict[str, Any]]) -> str:
         ]
         for stage in stages
     ]
-    head = [
+    head = (
         "stage",
         "steps",
         "tokens so far",
         "minutes so far",
         "copied tokens right",
         "passkey at its length, n = 40",
-    ]
+    )
     return _table(head, rows)
 
 
 def _books(books: list[dict[str, str]]) -> str:
     if not books:
         return ""
-    rows = [[f"`{book['name']}`", f"`{book['sha256']}`"] for book in books]
-    return f"\nBooks, all in the public domain:\n\n{_table(['file', 'sha256'], rows)}\n"
+    rows = [[f"`{book['name']}`", book["source"], f"`{book['sha256']}`"] for book in books]
+    return f"\nBooks, all in the public domain:\n\n{_table(('file', 'source', 'sha256'), rows)}\n"

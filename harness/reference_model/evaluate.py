@@ -1,6 +1,6 @@
-"""Measure the reference model: `python -m longbench_run.harness.reference_model.evaluate`.
+"""Measure the reference model: `python -m longbench_run.harness.reference_model evaluate`.
 
-Measures through the same tasks, methods and engine as a run, point by point; a killed measurement goes on.
+Every part is a run like any other, stored in a folder of its own: a killed measurement goes on.
 """
 
 from __future__ import annotations
@@ -8,95 +8,106 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from longbench_run.harness import reference_model
-from longbench_run.harness.methods import parse_method, parse_methods
-from longbench_run.harness.models.engine import Announce, nothing_announced
-from longbench_run.harness.models.generate import generate
-from longbench_run.harness.models.load import load_model
-from longbench_run.harness.models.score import score
-from longbench_run.harness.models.spec import ModelSpec
-from longbench_run.harness.reference_model.card import Table, render_card
-from longbench_run.harness.reference_model.figures import Figure, Figures, Point
-from longbench_run.tasks.base import GenerateRequest, ScoreRequest
-from longbench_run.tasks.passkey import Passkey
-from longbench_run.tasks.perplexity import Perplexity
+from longbench_run.harness.api import run
+from longbench_run.harness.methods.registry import component_classes
+from longbench_run.harness.models.facts import inspect_model
+from longbench_run.harness.models.spec import REFERENCE, ModelSpec
+from longbench_run.harness.progress import Bars
+from longbench_run.harness.reference_model.card import render_card
+from longbench_run.harness.reference_model.plain_text import measure_books
+from longbench_run.harness.reference_model.speed import measure_speed
+from longbench_run.results import load
 
 if TYPE_CHECKING:
-    from longbench_run.harness.models.load import LoadedModel
-    from longbench_run.tasks.base import Tokenizer
+    import pandas as pd
 
-METHODS = "none,pi,yarn,abf,entropy_abf,self_extend,ntk,rerope"
-DEPTHS = 10
-SCORED = 256
-"""Last tokens of a document whose nll is compared under more or less context."""
-
-
-def _task_tokenizer(loaded: LoadedModel) -> Tokenizer:
-    return cast("Tokenizer", loaded.tokenizer)  # transformers types wider what it takes and returns
+MAIN_METHODS = ("none", "pi", "yarn", "abf", "entropy_abf", "self_extend")
+"""Those of the main command."""
+FARTHEST = 8
+"""Longest context length, in windows; methods are set once, for it."""
 
 
-def passkey(
-    loaded: LoadedModel,
-    *,
-    context_length: int,
-    count: int,
-    seed: int,
-    announce: Announce = nothing_announced,
-) -> tuple[list[float], list[float]]:
-    """Ask for keys with the task that users run, at ten depths in turn.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One run of the measurement."""
 
-    Args:
-        loaded: The model, with whatever method is applied to it.
-        context_length: Tokens, prompt plus answer budget.
-        count: Samples.
-        seed: Seed of the keys.
-        announce: Block in which a sample of so many tokens is computed, as the engine's.
-
-    Returns:
-        Score (1 where the key was found) and depth of each sample.
-    """
-    task = Passkey(depths=DEPTHS)
-    scores, depths = [], []
-    for sample in task.samples(
-        context_length=context_length, count=count, seed=seed, tokenizer=_task_tokenizer(loaded)
-    ):
-        if isinstance(sample.request, GenerateRequest) and sample.depth is not None:
-            with announce(len(sample.request.prompt_ids) + sample.request.max_new_tokens):
-                generated = generate(loaded, sample.request)
-            scores.append(task.score(sample, generated).scores["accuracy"])
-            depths.append(sample.depth)
-    return scores, depths
+    name: str
+    """Of its folder."""
+    windows: tuple[float, ...]
+    """Context lengths, in windows of the model."""
+    tasks: tuple[Mapping[str, Any], ...]
+    """With their samples, as in a configuration."""
+    methods: tuple[str, ...] = ("none",)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def document_nll(
-    loaded: LoadedModel, *, context_length: int, longest: int, count: int, seed: int
-) -> list[float]:
-    """Score the same tokens of generated documents under more or less context.
+def other_methods() -> tuple[str, ...]:
+    """Return every method that the main command does not name."""
+    return tuple(kind.name for kind in component_classes() if kind.name not in MAIN_METHODS)
 
-    Args:
-        loaded: The model, with whatever method is applied to it.
-        context_length: Tokens in the window.
-        longest: Longest context length compared: the scored tokens end there.
-        count: Documents.
-        seed: Seed of the documents.
 
-    Returns:
-        Mean nll of each document's scored tokens, in nats per token.
-    """
-    task = Perplexity(protocol="same_tokens", last=SCORED, tokens=longest)
-    return [
-        float(np.mean(score(loaded, sample.request.windows)[0]))
-        for sample in task.samples(
-            context_length=context_length, count=count, seed=seed, tokenizer=_task_tokenizer(loaded)
+def parts() -> tuple[Part, ...]:
+    """Return what is measured, the most important first."""
+    inside = (
+        Part(
+            name="inside",
+            windows=(0.25, 0.5, 1.0),
+            tasks=({"name": "passkey", "samples": 200},),
+        ),
+        Part(
+            name="skills",
+            windows=(0.75, 1.0),
+            tasks=(
+                {"name": "key_value", "samples": 200},
+                {"name": "multidoc_qa", "samples": 200},
+                *(
+                    {
+                        "name": "longbench_synthetic",
+                        "samples": 100,
+                        "parameters": {"dataset": dataset, "protocol": "exact"},
+                    }
+                    for dataset in ("trec", "passage_count", "passage_retrieval_en")
+                ),
+            ),
+        ),
+    )
+    beyond = tuple(
+        Part(
+            name=f"{name}-{distance}",
+            windows=windows,
+            methods=methods,
+            tasks=({"name": "passkey", "samples": samples}, {"name": "perplexity", "samples": 10}),
+            settings={"factor": float(FARTHEST)},
         )
-        if isinstance(sample.request, ScoreRequest)
-    ]
+        for name, methods in (("main", MAIN_METHODS), ("others", other_methods()))
+        for distance, windows, samples in (("near", (1.0, 2.0, 4.0), 100), ("far", (float(FARTHEST),), 40))
+    )
+    return inside + beyond
+
+
+def measure(part: Part, *, model: Path, window: int, dtype: str, output: Path) -> Path:
+    """Run a part as far as it is not stored yet, and return its folder."""
+    folder = output / part.name
+    run(
+        models=[{"name": str(model), "label": REFERENCE}],
+        methods=list(part.methods),
+        baseline=False,
+        tasks=[dict(task) for task in part.tasks],
+        lengths=[round(share * window) for share in part.windows],
+        dtype=dtype,
+        output=folder,
+        progress=Bars(),
+        **part.settings,
+    )
+    return folder
 
 
 def weights_sha256(folder: Path) -> str:
@@ -104,164 +115,68 @@ def weights_sha256(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-class Evaluation:
-    """Measures points that are not in the file of figures yet.
+def passkey_accuracy(model: Path, *, context_length: int, samples: int, output: Path) -> float:
+    """Return the share of keys that an unmodified model finds.
 
     Args:
-        folder: The model.
-        dtype: What to compute in.
-        figures: File of figures.
-        seed: Seed of keys and documents.
-        longest: Longest context length compared on documents, in windows.
+        model: Folder.
+        context_length: Tokens, prompt plus answer budget.
+        samples: Keys, at ten depths in turn.
+        output: Folder of the run.
     """
-
-    def __init__(self, *, folder: Path, dtype: str, figures: Path, seed: int, longest: int) -> None:
-        self.loaded = load_model(ModelSpec(model=str(folder), dtype=dtype))
-        self.weights = weights_sha256(folder)
-        self.window = self.loaded.facts.original_context_length
-        self.longest = longest * self.window
-        self._seed = seed
-        self._figures = Figures(figures)
-
-    def figure(self, task: str, method: str, *, context_length: int, factor_for: int, count: int) -> Figure:
-        """Measure one point, unless it was measured before.
-
-        Args:
-            task: ``passkey`` or ``documents``.
-            method: As a user writes it.
-            context_length: Tokens.
-            factor_for: Context length that the method's parameters are resolved for.
-            count: Samples.
-        """
-        resolved = parse_method(method).resolve(self.loaded.facts.rope, context_length=factor_for)
-        point = Point(
-            weights=self.weights,
-            dtype=self.loaded.facts.dtype,
-            task=task,
-            method=resolved.canonical,
-            context_length=context_length,
-            seed=self._seed,
-            count=count,
-            scored_until=self.longest if task == "documents" else None,
-        )
-        figure = self._figures.get(point)
-        if figure is None:
-            figure = self._measure(point)
-            self._figures.add(figure)
-        return figure
-
-    def _measure(self, point: Point) -> Figure:
-        sample = {"context_length": point.context_length, "count": point.count, "seed": point.seed}
-        with parse_method(point.method).applied_to(self.loaded.model) as applied:
-            if point.task == "passkey":
-                scores, depths = passkey(self.loaded, announce=applied.sample, **sample)
-                return Figure(point=point, scores=scores, depths=depths)
-            return Figure(
-                point=point, scores=document_nll(self.loaded, longest=self.longest, **sample), depths=[]
-            )
+    part = Part(name="passkey", windows=(1.0,), tasks=({"name": "passkey", "samples": samples},))
+    folder = measure(part, model=model, window=context_length, dtype="float32", output=output)
+    return float(load(folder)["score"].mean())
 
 
-def inside(evaluation: Evaluation, *, trials: int, documents: int) -> Table:
-    """Measure the unmodified model at a quarter, half and all of its window, as far as the tasks fill them."""
-    window = evaluation.window
-    shortest = max(SCORED + 2, Passkey(depths=DEPTHS).minimum_length(_task_tokenizer(evaluation.loaded)))
-    table = Table("none", {})
-    for context_length in (n for n in (window // 4, window // 2, window) if n >= shortest):
-        for task, count in (("passkey", DEPTHS * trials), ("documents", documents)):
-            table.rows["none", task, context_length] = _report(
-                evaluation.figure(task, "none", context_length=context_length, factor_for=window, count=count)
-            )
-    return table
-
-
-def beyond(
-    evaluation: Evaluation,
-    policy: str,
-    *,
-    methods: list[str],
-    multiples: list[int],
-    trials: int,
-    documents: int,
-) -> Table:
-    """Measure methods at multiples of the window, the shortest first.
-
-    Args:
-        evaluation: What measures.
-        policy: ``fixed`` (each method set once, for the longest length) or ``per-length``.
-        methods: As a user writes them.
-        multiples: Context lengths in windows.
-        trials: Keys per depth at the window; half as many at twice the window and so on, at least 2.
-        documents: Documents at every length.
-    """
-    table = Table(policy, {})
-    for multiple in multiples:
-        context_length = multiple * evaluation.window
-        for method in methods:
-            for task, count in (("passkey", DEPTHS * max(2, trials // multiple)), ("documents", documents)):
-                table.rows[method, task, context_length] = _report(
-                    evaluation.figure(
-                        task,
-                        method,
-                        context_length=context_length,
-                        factor_for=max(multiples) * evaluation.window
-                        if policy == "fixed"
-                        else context_length,
-                        count=count,
-                    )
-                )
-    return table
-
-
-def _report(figure: Figure) -> Figure:
-    worst = f"  worst depth {figure.worst_depth:.2f}" if figure.point.task == "passkey" else ""
-    print(  # noqa: T201 - a script
-        f"{figure.point.task:9} at {figure.point.context_length:6}  n {figure.point.count:3}  "
-        f"{figure.estimate.value:.3f}{worst}  {figure.point.method}",
-        flush=True,
-    )
-    return figure
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; write the model card where one is asked for."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure part by part; write the model card where one is asked for."""
+    names = [part.name for part in parts()]
     parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
     parser.add_argument(
         "--model", type=Path, default=reference_model.path(), help="folder; default: the bundled one"
     )
-    parser.add_argument("--methods", default=METHODS, help=f"default {METHODS}")
-    parser.add_argument("--multiples", default="1,2,4,8", help="context lengths in windows; default 1,2,4,8")
-    parser.add_argument("--trials", type=int, default=20, help="keys per depth at the window; default 20")
-    parser.add_argument("--documents", type=int, default=10, help="generated documents; default 10")
+    parser.add_argument("--parts", default=",".join(names), help=f"default: {','.join(names)}")
+    parser.add_argument(
+        "--books", type=Path, help="folder of .txt files that the model was not trained on; default: none"
+    )
+    parser.add_argument(
+        "--training-books", type=Path, help="folder of those that it was: the unigram model's"
+    )
+    parser.add_argument("--speed", action="store_true", help="time loading and prefill on this machine")
     parser.add_argument("--dtype", default="float32", help="what to compute in; default float32")
-    parser.add_argument("--seed", type=int, default=0, help="seed of keys and documents; default 0")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; default 1")
-    parser.add_argument("--figures", type=Path, default=Path("runs/reference_model/figures.jsonl"))
+    parser.add_argument("--threads", type=int, help="CPU threads; default: one per core")
+    parser.add_argument("--output", type=Path, default=Path("runs/reference_model/evaluation"))
     parser.add_argument("--card", type=Path, help="write the model card to this file")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    methods = [method.text for method in parse_methods(options.methods)]
-    multiples = [int(multiple) for multiple in options.multiples.split(",")]
-    evaluation = Evaluation(
-        folder=options.model,
-        dtype=options.dtype,
-        figures=options.figures,
-        seed=options.seed,
-        longest=max(multiples),
-    )
-    within = inside(evaluation, trials=options.trials, documents=options.documents)
-    tables = [
-        beyond(
-            evaluation,
-            policy,
-            methods=methods,
-            multiples=multiples,
-            trials=options.trials,
-            documents=options.documents,
-        )
-        for policy in ("fixed", "per-length")
-    ]
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    wanted = options.parts.split(",")
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        parser.error(f"--parts must be among {', '.join(names)}, got {unknown[0]!r}. Leave it out for all.")
+    window = inspect_model(ModelSpec(model=str(options.model))).facts.original_context_length
+    shared = {"model": options.model, "window": window, "dtype": options.dtype, "output": options.output}
+    frames: dict[str, pd.DataFrame] = {}
+    for part in parts():
+        if part.name in wanted:
+            frames[part.name] = load(measure(part, **shared))
+            print(f"{part.name}: {frames[part.name]['score'].count()} samples", flush=True)  # noqa: T201 - a script
+    speed = measure_speed(options.model, lengths=[FARTHEST * window, 16 * window]) if options.speed else None
+    books = None
+    if options.books is not None:
+        books = measure_books(books=options.books, training_books=options.training_books, **shared)
+        print(books, flush=True)  # noqa: T201
     if options.card is not None:
-        options.card.write_text(render_card(options.model, within, tables), encoding="utf-8")
+        card = render_card(
+            options.model,
+            weights=weights_sha256(options.model),
+            dtype=options.dtype,
+            frames=frames,
+            books=books,
+            speed=speed,
+        )
+        options.card.write_text(card, encoding="utf-8")
     return 0
 
 

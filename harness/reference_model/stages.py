@@ -1,4 +1,4 @@
-"""The curriculum as data: one row a stage."""
+"""The curriculum as data: longer and longer rows, then the tasks' formats at the window."""
 
 from __future__ import annotations
 
@@ -23,73 +23,71 @@ class Stage:
     learning_rate: tuple[float, float]
     """At the first and at the last step, linear between."""
     mixture: Mapping[str, float]
-    """Kind of row -> share, as in `data.Rows.batch`."""
+    """Kind of row -> share, as in `data.MAKERS`."""
     answer_weight: float = 1.0
     """Weight of copied and answer tokens in the loss; text has 1."""
-    until_copying: float | None = None
-    """Go on to the next stage when the running accuracy of copied tokens exceeds this."""
 
+
+_GROWING = {
+    "copying": 0.05,
+    "scattered": 0.15,
+    "planted": 0.15,
+    "needles": 0.1,
+    "field_prompt": 0.05,
+    "recurring_digits": 0.1,
+    "key_value": 0.1,
+    "questions": 0.15,
+    "documents": 0.05,
+    "books": 0.1,
+}
+_SETTLING = {
+    "scattered": 0.05,
+    "planted": 0.1,
+    "needles": 0.1,
+    "field_prompt": 0.1,
+    "recurring_digits": 0.1,
+    "key_value": 0.2,
+    "questions": 0.2,
+    "longbench": 0.05,
+    "documents": 0.05,
+    "books": 0.05,
+}
 
 STAGES: tuple[Stage, ...] = (
-    Stage(
-        name="copy-128",
-        length=128,
-        batch=32,
-        steps=6000,
-        learning_rate=(3e-3, 3e-3),
-        mixture={"copying": 0.6, "planted": 0.3, "books": 0.05, "documents": 0.05},
-        until_copying=0.9,
-    ),
     Stage(
         name="grow-256",
         length=256,
         batch=16,
-        steps=500,
-        learning_rate=(3e-3, 3e-3),
-        mixture={
-            "copying": 0.1,
-            "scattered": 0.3,
-            "planted": 0.3,
-            "passkey": 0.1,
-            "documents": 0.1,
-            "books": 0.1,
-        },
+        steps=200,
+        learning_rate=(8e-4, 8e-4),
+        mixture=_GROWING,
         answer_weight=2.0,
     ),
     Stage(
         name="grow-512",
         length=512,
         batch=8,
-        steps=800,
-        learning_rate=(3e-3, 2e-3),
-        mixture={"scattered": 0.25, "planted": 0.25, "passkey": 0.2, "documents": 0.2, "books": 0.1},
+        steps=200,
+        learning_rate=(8e-4, 8e-4),
+        mixture=_GROWING,
         answer_weight=4.0,
     ),
     Stage(
         name="grow-1024",
         length=1024,
         batch=4,
-        steps=800,
-        learning_rate=(2e-3, 2e-3),
-        mixture={"scattered": 0.2, "planted": 0.2, "passkey": 0.25, "documents": 0.2, "books": 0.15},
-        answer_weight=4.0,
-    ),
-    Stage(
-        name="grow-2048",
-        length=2048,
-        batch=2,
-        steps=1200,
-        learning_rate=(2e-3, 1.5e-3),
-        mixture={"scattered": 0.15, "planted": 0.2, "passkey": 0.25, "documents": 0.2, "books": 0.2},
+        steps=250,
+        learning_rate=(8e-4, 8e-4),
+        mixture=_GROWING,
         answer_weight=4.0,
     ),
     Stage(
         name="settle-2048",
         length=2048,
         batch=4,
-        steps=1200,
-        learning_rate=(1.5e-3, 5e-5),
-        mixture={"scattered": 0.1, "planted": 0.15, "passkey": 0.25, "documents": 0.25, "books": 0.25},
+        steps=800,
+        learning_rate=(8e-4, 1e-5),
+        mixture=_SETTLING,
         answer_weight=4.0,
     ),
 )

@@ -1,58 +1,59 @@
-"""Train the reference model: `python -m longbench_run.harness.reference_model.train --output runs/reference_model`.
-
-Steps predict ever other numbers of tokens, and glibc keeps freed blocks of every size: 7 GB after an hour. With
-``MALLOC_MMAP_THRESHOLD_=1000000`` in the environment it stays below 1 GB.
-"""
+"""Train the reference model: `python -m longbench_run.harness.reference_model.train --output runs/reference_model`."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
-import math
 import os
-import random
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from longbench_run.harness.models.load import load_model
-from longbench_run.harness.models.spec import ModelSpec
+from longbench_run.harness.chat import TaskTokenizer
+from longbench_run.harness.reference_model.books import SOURCES
 from longbench_run.harness.reference_model.card import RECORD
-from longbench_run.harness.reference_model.data import DOCUMENT_SEED, Kind, Row, Rows, read_book, read_books
-from longbench_run.harness.reference_model.evaluate import DEPTHS, passkey
+from longbench_run.harness.reference_model.circuit import write_circuit
+from longbench_run.harness.reference_model.data import Rows
+from longbench_run.harness.reference_model.evaluate import passkey_accuracy
+from longbench_run.harness.reference_model.formats import GENERATED_SEED
+from longbench_run.harness.reference_model.row import Kind, Row, Source, read_book, read_books
 from longbench_run.harness.reference_model.stages import STAGES, Stage
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer, train_tokenizer
 from longbench_run.tasks.documents import generate_document
-from longbench_run.tasks.passkey import Passkey, passkey_prompt
+from longbench_run.tasks.passkey import Passkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transformers import PreTrainedTokenizerFast
 
-    from longbench_run.tasks.base import Tokenizer
-
 VOCABULARY = 2048
-WARMUP = 200
+BASE = 10000.0
+"""Of RoPE, b."""
+WARMUP = 100
 """Steps from learning rate 0 at the very beginning."""
+MUON_SHARE = 1.0
+"""Muon's learning rate, of a stage's."""
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.05
 CLIP = 1.0
+PADDING = 512
+"""The number of predicted tokens in a step is rounded up to a multiple of this."""
 
 
 def model_config(window: int) -> LlamaConfig:
     """Return the architecture with a native window of ``window`` tokens."""
     return LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=128,
+        hidden_size=256,
         intermediate_size=512,
         num_hidden_layers=3,
         num_attention_heads=2,
@@ -60,7 +61,8 @@ def model_config(window: int) -> LlamaConfig:
         head_dim=64,
         tie_word_embeddings=True,
         max_position_embeddings=window,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": BASE},
+        initializer_range=0.04,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=2,
@@ -79,7 +81,7 @@ class Progress:
     copying: float = 0.0
     """Running accuracy of copied tokens."""
     answers: float = 0.0
-    """Running accuracy of passkey tokens."""
+    """Running accuracy of the tokens of answers."""
     loss: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished stage."""
@@ -90,22 +92,31 @@ class Training:
 
     Args:
         output: Folder of checkpoints and of the model after each stage.
-        text: Folder of ``.txt`` files to read, or None.
+        books: Folder of ``.txt`` files to read, or None.
         seed: Seed of weights and data.
+        device: Where to compute, ``cpu`` or ``cuda``.
         minutes_between_checkpoints: Wall-clock time that a kill can cost.
     """
 
     def __init__(
-        self, *, output: Path, text: Path | None, seed: int, minutes_between_checkpoints: float = 2.0
+        self,
+        *,
+        output: Path,
+        books: Path | None,
+        seed: int,
+        device: str = "cpu",
+        minutes_between_checkpoints: float = 2.0,
     ) -> None:
-        self.output, self.text, self.seed = output, text, seed
+        self.output, self.books, self.seed = output, books, seed
         self.seconds_between_checkpoints = 60 * minutes_between_checkpoints
         output.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = self._tokenizer(text)
-        self.rows = Rows(tokenizer=self.tokenizer, books=read_books(text, self.tokenizer), seed=seed)
+        self.tokenizer = self._tokenizer(books)
+        self.rows = Rows(Source(self.tokenizer, read_books(books, self.tokenizer)), seed=seed)
         torch.manual_seed(seed)
         self.model = LlamaForCausalLM(model_config(STAGES[0].length))
-        self.optimizer = self._optimizer()
+        write_circuit(self.model, base=BASE)
+        self.model.to(torch.device(device))  # type: ignore[arg-type] # a decorator hides its signature
+        self.optimizers = optimizers(self.model)
         self.progress = Progress()
         self._last_save = time.monotonic()
         if self._checkpoint.exists():
@@ -123,12 +134,12 @@ class Training:
         progress = self.progress
         started, tokens_before = time.monotonic(), progress.tokens
         is_first_since_start = True
-        while progress.step < stage.steps and not self._is_copying(stage):
+        while progress.step < stage.steps:
             step_started = time.monotonic()
             row = self.rows.batch(
                 stage=stage.name,
                 step=progress.step,
-                count=stage.batch,
+                rows=stage.batch,
                 length=stage.length,
                 mixture=stage.mixture,
             )
@@ -143,29 +154,30 @@ class Training:
             if time.monotonic() - self._last_save > self.seconds_between_checkpoints:
                 self._save()
 
-    def _is_copying(self, stage: Stage) -> bool:
-        return stage.until_copying is not None and self.progress.copying > stage.until_copying
-
     def _step(self, stage: Stage, row: Row) -> None:
         progress = self.progress
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(stage)
-        ids, kinds = torch.from_numpy(row.ids), torch.from_numpy(row.kinds)[:, 1:]
-        is_target = kinds != Kind.IGNORED
-        targets, kinds = ids[:, 1:][is_target], kinds[is_target]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._learning_rate(stage) * group["share"]
+        device = self.model.device
+        ids = torch.from_numpy(row.ids).to(device)
+        kinds = torch.from_numpy(row.kinds).to(device)[:, 1:].flatten()
+        places = (kinds != Kind.IGNORED).nonzero()[:, 0]
+        targets, kinds = ids[:, 1:].flatten()[places], kinds[places]
+        # Only what is predicted goes through the head. Padded: the allocator keeps freed blocks of every size.
+        padded = torch.cat([places, places.new_zeros(-len(places) % PADDING)])
         self.model.train()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
-            logits = self.model.lm_head(
-                hidden[:, :-1][is_target]
-            )  # only rows that are predicted: (targets, vocabulary)
+            logits = self.model.lm_head(hidden[:, :-1].flatten(0, 1)[padded])[: len(places)]
         weights = torch.where(kinds >= Kind.COPIED, stage.answer_weight, 1.0)
         nll = functional.cross_entropy(logits.float(), targets, reduction="none")
         loss = (nll * weights).sum() / weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         right = (logits.argmax(-1) == targets).float()
         progress.loss += 0.05 * (loss.item() - progress.loss)
         for kind, name in ((Kind.COPIED, "copying"), (Kind.ANSWER, "answers")):
@@ -185,7 +197,7 @@ class Training:
         left += sum(s.length * s.batch * s.steps for s in STAGES[progress.stage + 1 :])
         print(
             f"{stage.name} {progress.step}/{stage.steps}  loss {progress.loss:.3f}  copying {progress.copying:.3f}  "
-            f"passkey tokens {progress.answers:.3f}  {progress.tokens / 1e6:.2f} M tokens  {speed:,.0f} tokens/s  "
+            f"answers {progress.answers:.3f}  {progress.tokens / 1e6:.2f} M tokens  {speed:,.0f} tokens/s  "
             f"at most {left / speed / 60:.0f} min left",
             flush=True,
         )
@@ -196,10 +208,13 @@ class Training:
         folder = self.output / stage.name
         export(self.model, self.tokenizer, window=stage.length, folder=folder)
         accuracy = None
-        if stage.length >= Passkey().minimum_length(cast("Tokenizer", self.tokenizer)):
-            loaded = load_model(ModelSpec(model=str(folder), dtype="float32"))
-            scores, _ = passkey(loaded, context_length=stage.length, count=4 * DEPTHS, seed=0)
-            accuracy = sum(scores) / len(scores)
+        if stage.length >= Passkey().minimum_length(TaskTokenizer(tokenizer=self.tokenizer)):
+            accuracy = passkey_accuracy(
+                folder,
+                context_length=stage.length,
+                samples=40,
+                output=self.output / "evaluation" / stage.name,
+            )
         progress.history.append(
             {
                 "stage": stage.name,
@@ -225,10 +240,16 @@ class Training:
             "parameters": self.model.num_parameters(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            "device": str(self.model.device),
+            "threads": torch.get_num_threads(),
             "stages": self.progress.history,
             "books": [
-                {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-                for path in (sorted(self.text.glob("*.txt")) if self.text else ())
+                {
+                    "name": path.name,
+                    "source": SOURCES.get(path.name, "as given"),
+                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                }
+                for path in (sorted(self.books.glob("*.txt")) if self.books else ())
             ],
         }
         file = self.output / STAGES[-1].name / RECORD
@@ -241,7 +262,7 @@ class Training:
     def _save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": vars(self.progress),
         }
         unfinished = self._checkpoint.with_suffix(".unfinished")
@@ -252,32 +273,48 @@ class Training:
     def _load(self) -> None:
         state = torch.load(self._checkpoint, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.progress = Progress(**state["progress"])
 
-    def _optimizer(self) -> torch.optim.AdamW:
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        scales = [p for p in self.model.parameters() if p.dim() == 1]
-        groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": scales, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=0.0, betas=BETAS)
-
-    def _tokenizer(self, text: Path | None) -> PreTrainedTokenizerFast:
+    def _tokenizer(self, books: Path | None) -> PreTrainedTokenizerFast:
         folder = self.output / "tokenizer"
         if not folder.exists():
             unfinished = self.output / "tokenizer.unfinished"
-            train_tokenizer(tokenizer_texts(text), vocab_size=VOCABULARY).save_pretrained(str(unfinished))
+            train_tokenizer(tokenizer_texts(books), vocab_size=VOCABULARY).save_pretrained(str(unfinished))
             unfinished.replace(folder)
         return load_tokenizer(folder)
 
 
-def tokenizer_texts(text: Path | None) -> Iterator[str]:
-    """Yield what the tokenizer is trained on: generated documents, passkey prompts, books."""
-    draw = random.Random("reference model: tokenizer")
-    for index in range(100):
-        yield generate_document(DOCUMENT_SEED, index, characters=30_000)
-    for _ in range(100):
-        yield passkey_prompt(key=draw.randint(10_000, 99_999), sentences=40, boundary=draw.randint(0, 40))
-    for path in sorted(text.glob("*.txt")) if text else ():
+def optimizers(model: LlamaForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
+    """Return Muon for the matrices inside the layers, scaled to AdamW's step, and AdamW for the rest."""
+    matrices = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed" not in name]
+    embedding = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed" in name]
+    scales = [p for p in model.parameters() if p.dim() == 1]
+    return (
+        torch.optim.Muon(
+            [{"params": matrices, "share": MUON_SHARE}],
+            lr=0.0,
+            weight_decay=WEIGHT_DECAY,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(
+            [
+                {"params": embedding, "weight_decay": WEIGHT_DECAY, "share": 1.0},
+                {"params": scales, "weight_decay": 0.0, "share": 1.0},
+            ],
+            lr=0.0,
+            betas=BETAS,
+        ),
+    )
+
+
+def tokenizer_texts(books: Path | None) -> Iterator[str]:
+    """Yield what the tokenizer is trained on: books, or generated documents where there are none."""
+    if books is None:
+        for index in range(100):
+            yield generate_document(GENERATED_SEED, index, characters=30_000, split="training")
+    for path in sorted(books.glob("*.txt")) if books else ():
         yield read_book(path)
 
 
@@ -297,18 +334,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of checkpoints; a killed training goes on"
     )
-    parser.add_argument("--text", type=Path, help="folder of .txt files to train on besides generated text")
+    parser.add_argument("--books", type=Path, help="folder of .txt files to train on besides generated text")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
     parser.add_argument(
-        "--threads", type=int, default=math.ceil((os.cpu_count() or 1) / 2), help="CPU threads"
+        "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads; default: one per core"
+    )
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
     )
     options = parser.parse_args(arguments)
-    if options.text is not None and not any(options.text.glob("*.txt")):
+    if options.books is not None and not any(options.books.glob("*.txt")):
         parser.error(
-            f"--text must be a folder with .txt files, got {str(options.text)!r}. Leave it out to train without."
+            f"--books must be a folder with .txt files, got {str(options.books)!r}. Leave it out to train without."
         )
     torch.set_num_threads(options.threads)
-    Training(output=options.output, text=options.text, seed=options.seed).run()
+    Training(output=options.output, books=options.books, seed=options.seed, device=options.device).run()
     return 0
 
 

@@ -1,0 +1,149 @@
+"""Training: where it starts, that it can be killed, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from longbench_run.harness.reference_model import __main__ as command
+from longbench_run.harness.reference_model import train
+from longbench_run.harness.reference_model.circuit import write_circuit
+from longbench_run.harness.reference_model.row import Kind
+from longbench_run.harness.reference_model.stages import Stage
+
+
+def copied(model, rows, *, length):
+    """Return the share of copied tokens that a model predicts."""
+    row = rows.batch(stage="c", step=0, rows=4, length=length, mixture={"copying": 1.0})
+    ids, kinds = torch.from_numpy(row.ids), torch.from_numpy(row.kinds)[:, 1:]
+    with torch.inference_mode():
+        predicted = model(input_ids=ids).logits[:, :-1].argmax(-1)
+    return (predicted == ids[:, 1:])[kinds == Kind.COPIED].float().mean().item()
+
+
+class TestCircuit:
+    @pytest.fixture
+    def fresh(self):
+        torch.manual_seed(0)
+        return LlamaForCausalLM(train.model_config(2048))
+
+    @pytest.mark.parametrize("length", [128, 1024])
+    def test_a_model_with_it_copies_before_it_was_trained(self, fresh, rows, length):
+        assert copied(fresh, rows, length=length) < 0.05
+        write_circuit(fresh, base=train.BASE)
+
+        assert copied(fresh, rows, length=length) > 0.4
+
+    def test_the_first_layer_looks_one_token_back_and_two_and_three(self, fresh):
+        write_circuit(fresh, base=train.BASE)
+        fresh.set_attn_implementation("eager")
+        with torch.inference_mode():
+            output = fresh(input_ids=torch.randint(3, 2000, (1, 300)), output_attentions=True)
+        first = output.attentions[0][0]
+
+        assert first[0].diagonal(-1)[10:].mean() > 0.95
+        assert (first[1].diagonal(-2)[10:-1] + first[1].diagonal(-3)[10:]).mean() > 0.9
+        assert 0.3 < first[1].diagonal(-2)[10:].mean() < 0.7
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path, tokenizer):
+    """A curriculum of two short stages, in a folder that has the tokenizer."""
+    stage = Stage(
+        name="one",
+        length=160,
+        batch=1,
+        steps=3,
+        learning_rate=(1e-3, 1e-3),
+        mixture={"planted": 0.5, "copying": 0.5},
+    )
+    monkeypatch.setattr(train, "STAGES", (stage, replace(stage, name="two", steps=2, answer_weight=2.0)))
+    tokenizer.save_pretrained(str(tmp_path / "tokenizer"))
+    return tmp_path
+
+
+def test_a_killed_training_ends_where_an_uninterrupted_one_ends(tiny, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    shutil.copytree(tiny / "tokenizer", other / "tokenizer")
+    whole = train.Training(output=tiny, books=None, seed=5)
+    whole.run()
+    killed_at = {2, 4}
+    step = train.Training._step
+
+    def killed(self, stage, row):
+        place = self.progress.step + (3 if stage.name == "two" else 0)
+        if place in killed_at:
+            killed_at.discard(place)
+            raise KeyboardInterrupt
+        step(self, stage, row)
+
+    monkeypatch.setattr(train.Training, "_step", killed)
+    attempts = 0
+    while True:
+        attempts += 1
+        resumed = train.Training(output=other, books=None, seed=5, minutes_between_checkpoints=0)
+        try:
+            resumed.run()
+        except KeyboardInterrupt:
+            continue
+        break
+
+    assert attempts == 3
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert resumed.progress.tokens == whole.progress.tokens == 5 * 160
+    assert [entry["stage"] for entry in resumed.progress.history] == ["one", "two"]
+
+
+def test_a_finished_training_leaves_a_model_that_says_how_it_came_about(tiny, monkeypatch):
+    books = tiny / "books"
+    books.mkdir()
+    (books / "pg2600_war_and_peace.txt").write_text("Well, Prince, so Genoa and Lucca are now estates. " * 99)
+    train.Training(output=tiny, books=books, seed=5).run()
+    record = json.loads((tiny / "two" / "training.json").read_text())
+    model = AutoModelForCausalLM.from_pretrained(tiny / "two")
+
+    assert model.dtype == torch.bfloat16
+    assert model.config.max_position_embeddings == 160
+    assert (record["seed"], record["parameters"]) == (5, model.num_parameters())
+    assert [stage["steps"] for stage in record["stages"]] == [3, 2]
+    assert record["books"][0]["source"] == "Project Gutenberg 2600, War and Peace"
+    assert len(record["books"][0]["sha256"]) == 64
+
+
+def test_every_matrix_inside_the_layers_is_trained_by_one_optimizer_and_the_rest_by_the_other():
+    model = LlamaForCausalLM(train.model_config(256))
+    muon, adamw = (
+        [p for group in optimizer.param_groups for p in group["params"]]
+        for optimizer in train.optimizers(model)
+    )
+
+    assert {id(p) for p in muon} | {id(p) for p in adamw} == {id(p) for p in model.parameters()}
+    assert len(muon) + len(adamw) == len(list(model.parameters()))
+    assert model.model.embed_tokens.weight is adamw[0]
+
+
+def test_a_folder_without_text_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        train.main(["--output", str(tmp_path / "out"), "--books", str(tmp_path)])
+
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"train: error: --books must be a folder with .txt files, got {str(tmp_path)!r}. Leave it out to train without."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_command_that_does_not_exist_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["reference_model", "evalaute"])
+
+    assert command.main() == 2
+    assert (
+        capsys.readouterr().err
+        == "reference_model: command must be train or evaluate, got 'evalaute'. Name one.\n"
+    )
