@@ -133,7 +133,7 @@ def _dispatch(found: argparse.Namespace, words: Sequence[str]) -> int:
 
         sys.stdout.write(f"longbench-run {version('longbench-run')}\n")
         return 0
-    from longbench_run.harness import cli_commands, cli_score
+    from longbench_run.harness import cli_commands, cli_compare, cli_score
 
     if found.command == "run":
         return cli_commands.run(found, words, preset_variable=os.environ.get(PRESET_VARIABLE))
@@ -141,7 +141,12 @@ def _dispatch(found: argparse.Namespace, words: Sequence[str]) -> int:
         return cli_commands.report(found.runs, output=found.output)
     if found.command == "list":
         return cli_commands.list_names(found.kind, verbose=found.verbose)
-    others = {"show": cli_commands.show, "score": cli_score.score, "export": cli_commands.export}
+    others = {
+        "show": cli_commands.show,
+        "score": cli_score.score,
+        "export": cli_commands.export,
+        "compare": cli_compare.compare,
+    }
     return others[found.command](found)
 
 

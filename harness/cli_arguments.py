@@ -28,6 +28,17 @@ examples:
       write report.md and its figures into the run's folder
   longbench-run report runs/first runs/second --output reports/both
 """
+_COMPARE_EXAMPLES = """\
+examples:
+  longbench-run compare runs/baseline runs/candidate
+      a verdict for every cell of the baseline, over the samples that both runs have
+  longbench-run compare results/baselines/smoke runs/candidate --strict --junit compare.xml --markdown comment.md
+      for CI: an inconclusive cell fails too
+  longbench-run compare runs/seed-0 runs/seed-1 --unpaired --tolerance 0.05
+
+exit codes: 0 holds, 4 a cell regressed, 5 a cell of the baseline failed, is missing or not comparable in the candidate
+(with --strict: or is inconclusive), 2 nothing to compare or another error to mend, 1 a bug
+"""
 _LIST_EXAMPLES = """\
 examples:
   longbench-run list methods
@@ -105,6 +116,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     add(what, "--seed", "N", "seed of the samples; several are allowed (default: 0)", many=True)
     add(what, "--protocol", "NAME", "protocol of every task that has it")
+    add(
+        what,
+        "--data-dir",
+        "FOLDER",
+        "data of every task that reads a folder (longbench: NAME.jsonl or data.zip)",
+    )
+    add(what, "--max-length", "TOKENS", "longbench: tokens of a prompt (default: as the authors, 3500 at 4k)")
+    add(
+        what,
+        "--chat-template",
+        "NAME",
+        "auto: the model's own where it has one, thinking off (default); none, own, thinking, llama2 or vicuna",
+    )
     what.add_argument(
         "--no-baseline",
         action="store_true",
@@ -149,6 +173,23 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FOLDER", help="where the report goes (default: the first run's folder)"
     )
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("baseline", metavar="BASELINE", help="run folder that the candidate must hold up to")
+    parser.add_argument("candidate", metavar="CANDIDATE", help="run folder")
+    for flag, metavar, help_ in (
+        ("--tolerance", "X", "largest difference that is the same, in the metric's unit (default: 0.01)"),
+        ("--alpha", "P", "chance of any wrong verdict, for all cells together (default: 0.05)"),
+        ("--markdown", "FILE", "write a comment for a pull request"),
+        ("--junit", "FILE", "write JUnit XML, one test case per cell"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=help_)
+    parser.add_argument("--strict", action="store_true", help="an inconclusive cell is not enough: exit 5")
+    parser.add_argument(
+        "--unpaired", action="store_true", help="runs of different seeds: samples are not matched"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
@@ -234,6 +275,13 @@ COMMANDS = (
         description="Write report.md and its figures.",
         examples=_REPORT_EXAMPLES,
         add_arguments=_add_report,
+    ),
+    Command(
+        name="compare",
+        help="hold a run up to a baseline, for CI",
+        description="Compare two runs cell by cell: improved, same, regressed or inconclusive.",
+        examples=_COMPARE_EXAMPLES,
+        add_arguments=_add_compare,
     ),
     Command(
         name="list",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _KEY_OF_FLAG = {"model": "models"}
 _NOT_SETTINGS = {"command", "version", "dry_run", "json", "no_baseline"}
 _NUMBERS = {"samples", "factor", "seed"}
+_TOKENS = {"original_context_length", "max_length"}
 
 
 def run(found: argparse.Namespace, words: Sequence[str], *, preset_variable: str | None = None) -> int:
@@ -68,7 +69,7 @@ def settings_of(found: argparse.Namespace) -> dict[str, Any]:
 def _value(flag: str, text: object) -> object:
     if flag in _NUMBERS:
         return _numbers(text)
-    if flag == "original_context_length":
+    if flag in _TOKENS:
         length = parse_length(text)
         return round(length.number) if length is not None and not length.in_windows else _numbers(text)
     return text

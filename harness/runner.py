@@ -136,18 +136,21 @@ def _compute(prepared: PreparedRun, store: Store, progress: Progress) -> int:
     from longbench_run.harness.compute import Computation
     from longbench_run.harness.sample_cache import SampleCache
 
+    samples = SampleCache()
     work = Computation(
-        plan=prepared.plan, store=store, samples=SampleCache(), progress=progress, first=prepared.first
+        plan=prepared.plan, store=store, samples=samples, progress=progress, first=prepared.first
     )
     try:
         with _quiet_loading():
-            return work.run()
+            computed = work.run()
     except KeyboardInterrupt:
         _end(store, "interrupted")
         raise Interrupted(prepared.folder, work.computed) from None
     except BaseException:
         _end(store, "failed")
         raise
+    samples.warn_of_missing()
+    return computed
 
 
 def _end(store: Store, status: Literal["interrupted", "failed"]) -> None:

@@ -33,6 +33,7 @@ class SampleCache:
         """Keep at most so many tokens, and always the samples asked for last."""
         self._most_tokens = most_tokens
         self._kept: OrderedDict[tuple[object, ...], tuple[Mapping[int, Sample], int]] = OrderedDict()
+        self._short: dict[tuple[str, int], dict[int, int]] = {}
 
     def of_cell(self, cell: PlannedCell) -> Mapping[int, Sample]:
         """Return the samples of a cell by index; those that the data does not have are absent.
@@ -54,14 +55,16 @@ class SampleCache:
             )
         }
         if len(samples) < cell.count:
-            logger.warning(
-                "%s at %d tokens: the data has %d of the %d samples asked for.",
-                cell.identity.task.name,
-                cell.context_length,
-                len(samples),
-                cell.count,
-            )
+            short = self._short.setdefault((cell.identity.task.name, cell.count), {})
+            short[cell.context_length] = len(samples)
         self._kept[key] = samples, sum(request_tokens(sample.request) for sample in samples.values())
         while len(self._kept) > 1 and sum(tokens for _, tokens in self._kept.values()) > self._most_tokens:
             self._kept.popitem(last=False)
         return samples
+
+    def warn_of_missing(self) -> None:
+        """Say once for each task how many samples there were, where that was fewer than asked for."""
+        for (task, asked), counts in self._short.items():
+            fewest, most = min(counts.values()), max(counts.values())
+            found = str(most) if fewest == most else f"{fewest} to {most}, depending on the length,"
+            logger.warning("%s: the data has %s of the %d samples asked for.", task, found, asked)

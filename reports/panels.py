@@ -6,13 +6,35 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from longbench_run.reports.text import length_label, perplexity_text, score_text
-from longbench_run.results.records import MetricInfo, ModelSummary, RunHeader, TaskSummary
-from longbench_run.results.statistics import SMALLEST_COUNT
+from longbench_run.results.positions import PositionCurve, position_curves
+from longbench_run.results.records import MetricInfo, ModelSummary, Reference, RunHeader, TaskSummary
+from longbench_run.results.references import reference_means
+from longbench_run.results.statistics import SMALLEST_COUNT, Estimate, IntervalKind
 from longbench_run.results.store import read_header
-from longbench_run.results.table import CellSummary, cells, load
+from longbench_run.results.table import CellKey, CellSummary, cells, load
+from longbench_run.results.truncation import TruncationLedger, truncation_ledgers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTERVAL_NAMES: Mapping[IntervalKind, str] = {
+    "wilson": "Wilson",
+    "bootstrap-t": "studentised bootstrap",
+    "student-t": "Student's t",
+    "bca": "BCa bootstrap",
+}
+
+
+class _Found(NamedTuple):
+    """What was measured in a run."""
+
+    cells: tuple[CellSummary, ...]
+    curves: tuple[PositionCurve, ...]
+    ledgers: Mapping[CellKey, TruncationLedger]
+    references: Mapping[CellKey, Mapping[str, Estimate]]
 
 
 class Note(NamedTuple):
@@ -36,6 +58,14 @@ class Panel:
     """Context lengths in tokens, ascending."""
     cells: Mapping[tuple[str, int], CellSummary]
     """(method label, context length) -> cell; what was not measured is absent."""
+    curves: Mapping[tuple[str, int], PositionCurve]
+    """(method label, context length) -> the same cell by position, where its samples have one."""
+    ledgers: Mapping[tuple[str, int], TruncationLedger]
+    """(method label, context length) -> what truncation took, where a sample was cut."""
+    references: Mapping[tuple[str, int], Mapping[str, Estimate]]
+    """(method label, context length) -> protocol that is a floor or a ceiling -> mean over the same questions."""
+    roles: Mapping[str, Reference]
+    """Protocol of the task -> what it is to the others, where it is a floor or a ceiling."""
     superseded: int
     """Cells of the run that are not shown: the same place was computed later by another version or setup."""
 
@@ -91,13 +121,7 @@ class Panel:
 
     def interval_text(self) -> str:
         """Name the intervals shown."""
-        names = {
-            "wilson": "Wilson",
-            "bootstrap-t": "studentised bootstrap",
-            "student-t": "Student's t",
-            "bca": "BCa bootstrap",
-        }
-        kinds = dict.fromkeys(names[cell.interval] for cell in self.scored if cell.interval)
+        kinds = dict.fromkeys(INTERVAL_NAMES[cell.interval] for cell in self.scored if cell.interval)
         by = " by document" if any(cell.clusters != cell.n for cell in self.scored) else ""
         return f"95 % interval: {', '.join(kinds)}{by}" if kinds else "no interval: fewer than 10 samples"
 
@@ -120,6 +144,21 @@ class Panel:
             return f"{value} [-]{mark}"
         low, high = (self.number_text(bound, digits=digits) for bound in (cell.low, cell.high))
         return f"{value} [{low}, {high}]{mark}"
+
+    def mean_text(self, found: Estimate | None, *, digits: int = 2) -> str:
+        """Return a mean with its interval as a table shows it.
+
+        Args:
+            found: None where there is none.
+            digits: Decimals of a score.
+        """
+        if found is None or found.value is None:
+            return "-"
+        value = self.number_text(found.value, digits=digits)
+        if found.interval is None:
+            return f"{value} [-]"
+        low, high = (self.number_text(bound, digits=digits) for bound in found.interval)
+        return f"{value} [{low}, {high}]"
 
     def number_text(self, value: float, *, digits: int = 2) -> str:
         """Return a value of the metric as it is shown.
@@ -175,9 +214,19 @@ def panels(run: Path | str) -> tuple[RunHeader, tuple[Panel, ...]]:
         ResultsError: If the folder is no run or cannot be read.
     """
     header = read_header(run)
-    measured = cells(load(run))
-    return header, tuple(
-        _panel(header, model, task, metric, measured)
+    return header, panels_of(header, load(run))
+
+
+def panels_of(header: RunHeader, frame: pd.DataFrame) -> tuple[Panel, ...]:
+    """Return what there is to show of a run whose samples are read already.
+
+    Args:
+        header: The run.
+        frame: Rows of `longbench_run.results.load` for it.
+    """
+    found = _Found(cells(frame), position_curves(frame), truncation_ledgers(frame), reference_means(frame))
+    return tuple(
+        _panel(header, model, task, metric, found)
         for task in header.tasks
         for model in header.models
         for metric in task.metrics
@@ -189,12 +238,11 @@ def _panel(
     model: ModelSummary,
     task: TaskSummary,
     metric: MetricInfo,
-    measured: Iterable[CellSummary],
+    run: _Found,
 ) -> Panel:
+    key = (model.label, task.name, task.protocol, metric.name)
     of_panel = [
-        cell
-        for cell in measured
-        if (cell.model_label, cell.task, cell.metric) == (model.label, task.name, metric.name)
+        cell for cell in run.cells if (cell.model_label, cell.task, cell.protocol, cell.metric) == key
     ]
     of_panel.sort(key=lambda cell: cell.position)
     found = {(cell.method_label, cell.context_length): cell for cell in of_panel}
@@ -209,6 +257,22 @@ def _panel(
         methods=tuple(dict.fromkeys((*header.methods, *(method for method, _ in found)))),
         lengths=tuple(sorted(lengths)),
         cells=found,
+        curves={
+            place: curve
+            for curve in run.curves
+            if (curve.model_label, curve.task, curve.protocol, curve.metric) == key
+            and (place := (curve.method_label, curve.context_length)) in found
+            and found[place].setup_id == curve.setup_id
+        },
+        ledgers={place: run.ledgers[cell.key] for place, cell in found.items() if cell.key in run.ledgers},
+        references={
+            place: run.references[cell.key] for place, cell in found.items() if cell.key in run.references
+        },
+        roles={
+            each.protocol: each.reference
+            for each in header.tasks
+            if each.name == task.name and each.reference is not None
+        },
         superseded=len(of_panel) - len(found),
     )
 

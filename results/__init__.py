@@ -9,19 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longbench_run.results.comparison import Comparison, compare_runs
+    from longbench_run.results.positions import by_position, position_curves, position_effects
     from longbench_run.results.records import Record, ResultsError, RunHeader
     from longbench_run.results.store import Store, read_run
+    from longbench_run.results.suites import suite_scores
     from longbench_run.results.table import load, summarize
+    from longbench_run.results.truncation import by_truncation
 
-__all__ = ["Record", "ResultsError", "RunHeader", "Store", "load", "read_run", "summarize"]
+__all__ = [
+    "Comparison",
+    "Record",
+    "ResultsError",
+    "RunHeader",
+    "Store",
+    "by_position",
+    "by_truncation",
+    "compare_runs",
+    "load",
+    "position_curves",
+    "position_effects",
+    "read_run",
+    "suite_scores",
+    "summarize",
+]
 
 _MODULES = {
+    "Comparison": "comparison",
     "Record": "records",
     "ResultsError": "records",
     "RunHeader": "records",
     "Store": "store",
+    "by_position": "positions",
+    "by_truncation": "truncation",
+    "compare_runs": "comparison",
     "load": "table",
+    "position_curves": "positions",
+    "position_effects": "positions",
     "read_run": "store",
+    "suite_scores": "suites",
     "summarize": "table",
 }
 

@@ -12,19 +12,20 @@ from collections.abc import Hashable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from longbench_run.results.studentised import Sums, Vector, studentised
 
 CONFIDENCE = 0.95
 SMALLEST_COUNT = 10
 """Fewer samples or clusters get no interval: an asymptotic one would promise more than they know."""
 
 _RESAMPLES = 4999
+_SHUFFLES = 999
 _SEED = 0
 _LARGEST_BLOCK = 1_000_000
 """Numbers per array held at once while resampling: 8 MB."""
 
 IntervalKind = Literal["wilson", "bootstrap-t", "student-t", "bca"]
-Vector = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -32,6 +33,15 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class Extremes(NamedTuple):
+    """How far apart the means of several positions lie."""
+
+    worst: float
+    """Smallest mean."""
+    spread: float
+    """Largest mean minus smallest."""
 
 
 class Estimate(NamedTuple):
@@ -85,7 +95,7 @@ def estimate(
     samples = len(values)
     if samples == 0:
         return Estimate(None, 0, 0, None, None)
-    numerators, denominators = _sums(values, weights, clusters)
+    numerators, denominators = cluster_sums(values, weights, clusters)
     count = len(numerators)
     value = float(numerators.sum() / denominators.sum())
     if min(samples, count) < SMALLEST_COUNT:
@@ -125,13 +135,13 @@ def wilson_interval(successes: float, trials: int, *, confidence: float = CONFID
     Source:
         Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(
             f"successes must be in [0, trials] and trials at least 1, got {successes!r} of {trials!r}"
         )
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     p = successes / trials
     middle = p + z * z / (2 * trials)
     half = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
@@ -164,39 +174,47 @@ def studentised_interval(
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 12; linearised ratio:
         Cochran 1977, "Sampling Techniques", chapter 6.
     """
-    from scipy.stats import t
-
-    k = len(numerators)
-    ratio = float(numerators.sum() / denominators.sum())
-    residuals = numerators - ratio * denominators
-    error = math.sqrt(k / (k - 1) * float(residuals @ residuals)) / float(denominators.sum())
-    if error <= 1e-12 * max(1.0, abs(ratio)):
+    found = studentised(Sums(numerators, denominators), resamples=_RESAMPLES)
+    if found.error <= 1e-12 * max(1.0, abs(found.value)):
         return None, None
-    # Sums over a resample are counts of clusters times these: no array of resamples x clusters x moments.
-    moments = np.stack(
-        [residuals, denominators, residuals**2, residuals * denominators, denominators**2], axis=1
-    )
-    generator = np.random.default_rng(_SEED)
-    block = max(1, _LARGEST_BLOCK // k)
-    scores = []
-    for start in range(0, _RESAMPLES, block):
-        size = min(block, _RESAMPLES - start)
-        # Counted draws, not `Generator.multinomial`: the same distribution, in a tenth of the time.
-        draws = generator.integers(0, k, size=(size, k)) + k * np.arange(size)[:, np.newaxis]
-        counts = np.bincount(draws.ravel(), minlength=size * k).reshape(size, k)
-        e, b, ee, eb, bb = (counts @ moments).T
-        shift = e / b
-        squares = np.maximum(ee - 2 * shift * eb + shift**2 * bb, 0.0)
-        errors = np.sqrt(k / (k - 1) * squares) / b
-        flat = errors <= 1e-9 * error
-        scores.append(np.where(flat, np.copysign(np.inf, shift), shift / np.where(flat, 1.0, errors)))
     tail = (1 - confidence) / 2
-    # An order statistic: interpolating between a finite and an infinite one gives no number.
-    low, high = np.quantile(np.concatenate(scores), [tail, 1 - tail], method="inverted_cdf")
-    if math.isfinite(low) and math.isfinite(high):
-        return Interval(ratio - float(high) * error, ratio - float(low) * error), "bootstrap-t"
-    quantile = float(t.ppf(1 - tail, k - 1))
-    return Interval(ratio - quantile * error, ratio + quantile * error), "student-t"
+    bounds = found.bounds(tail, tail)
+    if bounds is not None:
+        return Interval(*bounds), "bootstrap-t"
+    return Interval(*found.student_bounds(tail, tail)), "student-t"
+
+
+def extremes(scores: Vector) -> Extremes:
+    """Return the smallest mean of a column, and the largest minus it.
+
+    Args:
+        scores: Shape ``(..., questions, positions)``; the last but one axis is averaged over.
+    """
+    means = scores.mean(axis=-2)
+    lowest = means.min(axis=-1)
+    return Extremes(float(np.mean(lowest)), float(np.mean(means.max(axis=-1) - lowest)))
+
+
+def extremes_if_flat(scores: Vector) -> Extremes:
+    """Return what `extremes` are expected to be where the position makes no difference.
+
+    The worst of several means is below their mean even then, and the spread above 0: by how much depends on how many
+    samples there are. Simulated with a fixed seed: every question's scores are permuted among the positions, which
+    changes nothing if the position makes no difference, and keeps that some questions are harder than others.
+
+    Args:
+        scores: Score per question and position, shape ``(questions, positions)``.
+    """
+    generator = np.random.default_rng(_SEED)
+    block = max(1, _LARGEST_BLOCK // scores.size)
+    worst = spread = 0.0
+    for start in range(0, _SHUFFLES, block):
+        size = min(block, _SHUFFLES - start)
+        shuffled = generator.permuted(np.broadcast_to(scores, (size, *scores.shape)), axis=-1)
+        found = extremes(shuffled)
+        worst += size * found.worst
+        spread += size * found.spread
+    return Extremes(worst / _SHUFFLES, spread / _SHUFFLES)
 
 
 def _bounded_interval(
@@ -236,10 +254,19 @@ def _ratio(numerators: Vector, denominators: Vector, axis: int = -1) -> Vector:
     return result
 
 
-def _sums(
+def cluster_sums(
     values: Sequence[float], weights: Sequence[float] | None, clusters: Sequence[Hashable] | None
 ) -> tuple[Vector, Vector]:
-    """Return the sums of w v and of w per cluster, in the order in which clusters appear."""
+    """Return the sums of w v and of w per cluster, in the order in which clusters appear.
+
+    Args:
+        values: Score per sample, v.
+        weights: Weight per sample, w, above 0. Default 1.
+        clusters: Cluster per sample. Default: every sample is its own.
+
+    Raises:
+        ValueError: If a weight is not above 0.
+    """
     v = np.asarray(values, dtype=np.float64)
     w = np.ones_like(v) if weights is None else np.asarray(weights, dtype=np.float64)
     if not (w > 0).all():

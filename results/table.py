@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from longbench_run.results.columns import COLUMNS, OF_RECORD, WHOLE_NUMBERS
 from longbench_run.results.lines import read_lines
 from longbench_run.results.records import MetricInfo, Record, Status
 from longbench_run.results.statistics import Estimate, IntervalKind, estimate
@@ -16,84 +17,23 @@ from longbench_run.results.store import read_header, records_path
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS: Mapping[str, str] = {
-    "run": "folder of the run, as given (categorical)",
-    "model_label": "model, as the run named it (categorical, in the run's order)",
-    "method_label": "method, as the user named it (categorical, in the run's order)",
-    "task": "task (categorical, in the run's order)",
-    "task_version": "version of the task's prompts, data and scoring",
-    "protocol": "named way to truncate, prompt, decode and score",
-    "context_length": "tokens asked for",
-    "metric": "metric of `score`",
-    "score": "value of this sample; missing unless `status` is ok",
-    "weight": "scored tokens, where the metric is a mean over tokens; else missing",
-    "status": "ok, error, out_of_memory or not_applicable",
-    "index": "number of the sample in its cell; missing where the whole cell is not applicable",
-    "seed": "seed of the samples",
-    "method": "the method with every parameter resolved",
-    "factor_policy": "fixed, per-length or a number",
-    "original_context_length": "pretraining window, tokens",
-    "document": "document of the sample: the unit of resampling",
-    "depth": "place of the needle, 0 to 1",
-    "prompt_tokens": "tokens that went in",
-    "generated_tokens": "tokens that came out",
-    "scored_tokens": "tokens whose nll was taken",
-    "tokens_truncated": "tokens of the source that were cut to fit",
-    "evidence_survived": "whether what is asked for is still in the prompt",
-    "prediction": "what the model said, untrusted text",
-    "target": "the right answer",
-    "failure": "type and message of what went wrong",
-    "seconds_prefill": "time of the prefill",
-    "seconds_decode": "time of the decoding",
-    "peak_bytes": "peak memory of the device",
-    "cell_id": "key of the cell",
-    "setup_id": "key of all of the cell but its seed: rows with different ones are never pooled",
-    "sample_key": "key that pairs samples of two methods or models",
-    "higher_is_better": "direction of the metric; missing where the run does not say",
-    "is_binary": "whether every score is 0 or 1",
-    "minimum": "smallest possible score",
-    "maximum": "largest possible score",
-}
-"""Columns of `load`, with their meaning."""
 
-_WHOLE_NUMBERS = (
-    "index",
-    "prompt_tokens",
-    "generated_tokens",
-    "scored_tokens",
-    "tokens_truncated",
-    "peak_bytes",
-)
-_OF_RECORD = (
-    "weight",
-    "status",
-    "index",
-    "document",
-    "depth",
-    "prompt_tokens",
-    "generated_tokens",
-    "scored_tokens",
-    "tokens_truncated",
-    "evidence_survived",
-    "prediction",
-    "target",
-    "seconds_prefill",
-    "seconds_decode",
-    "peak_bytes",
-    "cell_id",
-    "sample_key",
-)
-_KEYS = [
-    "run",
-    "model_label",
-    "task",
-    "task_version",
-    "protocol",
-    "metric",
-    "method_label",
-    "context_length",
-    "setup_id",
-]
+class CellKey(NamedTuple):
+    """What tells cells and metrics apart; of several seeds, all belong to one."""
+
+    run: str
+    model_label: str
+    task: str
+    task_version: int
+    protocol: str
+    metric: str
+    method_label: str
+    context_length: int
+    setup_id: str
+
+
+CELL_KEYS = list(CellKey._fields)
+"""The same as columns of `load`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +72,11 @@ class CellSummary:
     failure: str | None
     """The first thing that went wrong, type and message."""
 
+    @property
+    def key(self) -> CellKey:
+        """What tells it from others."""
+        return CellKey(*(getattr(self, name) for name in CELL_KEYS))
+
 
 def load(*runs: Path | str) -> pd.DataFrame:
     """Return the samples of runs in long form, one row per sample and metric, with the columns of `COLUMNS`.
@@ -158,13 +103,20 @@ def load(*runs: Path | str) -> pd.DataFrame:
         orders["method_label"].update(dict.fromkeys(header.methods))
         orders["task"].update(dict.fromkeys(task.name for task in header.tasks))
         metrics = {task.name: {metric.name: metric for metric in task.metrics} for task in header.tasks}
+        references = {(task.name, task.protocol): task.reference for task in header.tasks}
         setups: dict[str, str] = {}
         for number, (record, _) in enumerate(read_lines(records_path(run))):
             if record.cell_id not in setups:
                 setups[record.cell_id] = record.cell.setup_id()
             last[str(run), record.cell_id, record.index] = number
-            shared = {**_shared(record), "run": str(run), "setup_id": setups[record.cell_id]}
-            for row in _rows(shared, record, metrics.get(record.cell.task.name, {})):
+            task = record.cell.task
+            shared = {
+                **_shared(record),
+                "run": str(run),
+                "setup_id": setups[record.cell_id],
+                "reference": references.get((task.name, task.protocol)),
+            }
+            for row in _rows(shared, record, metrics.get(task.name, {})):
                 numbers.append(number)
                 for name, value in row.items():
                     columns[name].append(value)
@@ -172,7 +124,7 @@ def load(*runs: Path | str) -> pd.DataFrame:
     keys = zip(columns["run"], columns["cell_id"], columns["index"], strict=True)
     is_last = [last[key] == number for key, number in zip(keys, numbers, strict=True)]
     frame = frame[pd.Series(is_last, dtype=bool)].reset_index(drop=True)
-    for name in _WHOLE_NUMBERS:
+    for name in WHOLE_NUMBERS:
         frame[name] = frame[name].astype("Int64")
     for name in ("score", "weight", "depth", "minimum", "maximum", "seconds_prefill", "seconds_decode"):
         frame[name] = frame[name].astype("float64")
@@ -204,28 +156,44 @@ def cells(frame: pd.DataFrame) -> tuple[CellSummary, ...]:
     Args:
         frame: Rows of `load`, all or some.
     """
-    # Sorted by index first: the interval must not depend on the order in which samples were computed.
+    return tuple(_summary(keys, rows) for keys, rows in groups_of_cells(frame))
+
+
+def groups_of_cells(frame: pd.DataFrame) -> Iterator[tuple[CellKey, pd.DataFrame]]:
+    """Yield the rows of each cell and metric, by seed and index: no number depends on what was computed first.
+
+    Args:
+        frame: Rows of `load`, all or some.
+    """
     ordered = frame.sort_values(["seed", "index"], kind="stable")
-    groups = ordered.groupby(_KEYS, sort=True, observed=True, dropna=False)
-    return tuple(_summary(dict(zip(_KEYS, keys, strict=True)), rows) for keys, rows in groups)
+    for keys, rows in ordered.groupby(CELL_KEYS, sort=True, observed=True, dropna=False):
+        run, model_label, task, version, protocol, metric, method_label, context_length, setup_id = cast(
+            "tuple[Any, ...]", keys
+        )
+        yield (
+            CellKey(
+                run=str(run),
+                model_label=str(model_label),
+                task=str(task),
+                task_version=int(version),
+                protocol=str(protocol),
+                metric=str(metric),
+                method_label=str(method_label),
+                context_length=int(context_length),
+                setup_id=str(setup_id),
+            ),
+            rows,
+        )
 
 
-def _summary(keys: dict[str, Any], rows: pd.DataFrame) -> CellSummary:
+def _summary(keys: CellKey, rows: pd.DataFrame) -> CellSummary:
     scored = rows[rows["score"].notna()]
     first = rows.iloc[0]
-    found = _estimate(scored) if len(scored) else Estimate(None, 0, 0, None, None)
+    found = estimate_rows(scored) if len(scored) else Estimate(None, 0, 0, None, None)
     counts: Counter[Status] = Counter(rows["status"])
     failures = rows["failure"].dropna()
     return CellSummary(
-        run=str(keys["run"]),
-        model_label=str(keys["model_label"]),
-        task=str(keys["task"]),
-        task_version=int(keys["task_version"]),
-        protocol=str(keys["protocol"]),
-        metric=str(keys["metric"]),
-        method_label=str(keys["method_label"]),
-        context_length=int(keys["context_length"]),
-        setup_id=str(keys["setup_id"]),
+        **keys._asdict(),
         position=int(rows.index.max()),
         method=str(first["method"]),
         factor_policy=str(first["factor_policy"]),
@@ -245,8 +213,12 @@ def _summary(keys: dict[str, Any], rows: pd.DataFrame) -> CellSummary:
     )
 
 
-def _estimate(scored: pd.DataFrame) -> Estimate:
-    """Return the mean over scored rows of one cell and metric."""
+def estimate_rows(scored: pd.DataFrame) -> Estimate:
+    """Return the mean over rows of one cell and metric, and what is known of it.
+
+    Args:
+        scored: Rows of `load` with a score, at least one.
+    """
     first = scored.iloc[0]
     clusters: list[Hashable] = [
         document if isinstance(document, str) else ("sample", place)
@@ -299,5 +271,5 @@ def _shared(record: Record) -> dict[str, Any]:
         "factor_policy": record.factor_policy,
         "original_context_length": cell.original_context_length,
         "failure": f"{failure.type}: {failure.message}" if failure else None,
-        **{name: getattr(record, name) for name in _OF_RECORD},
+        **{name: getattr(record, name) for name in OF_RECORD},
     }

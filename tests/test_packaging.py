@@ -29,8 +29,12 @@ USED_BY_OTHERS: dict[str, str] = {
 PART_OF = {"pydantic-core": "pydantic", "tokenizers": "transformers"}
 
 
+NOT_SHIPPED = {"__pycache__", "baselines"}
+"""Folders that no wheel has; baselines are for this repository's CI."""
+
+
 def files_of(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not NOT_SHIPPED & set(p.parts))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every command and every Python example of README.md and CONTRIBUTING.md does what the page says.
+"""Every command and every Python example of the pages does what the page says.
 
 They are read from the pages: a new one is run without a change here. The smoke preset shrinks the matrix.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/tasks.md"]
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 # Commands that are not run here, with the reason. One that no page holds any more is an error.
@@ -120,4 +120,4 @@ def test_blocks_are_read_as_a_shell_reads_them():
 def test_links_into_the_tree_lead_somewhere(page):
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
 
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()] == []

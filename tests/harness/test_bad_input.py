@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import os
@@ -18,10 +19,23 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from longbench_run.harness.cli import main
 from longbench_run.results.lock import RunLock
+from longbench_run.tasks.longbench.archive import SHA256, URL
 
 WINDOW = 64
 DONE = ["--methods", "none", "--tasks", "passkey", "--lengths", "512", "--samples", "2", "--output", "done"]
 """A run that is finished and stored before each case."""
+LONGBENCH = ["--tasks", "longbench:dataset=hotpotqa", "--data-dir", "lb"]
+ROW = json.dumps(
+    {
+        "input": "Who?",
+        "context": "Ada did.",
+        "answers": ["Ada"],
+        "length": 2,
+        "dataset": "hotpotqa",
+        "language": "en",
+        "all_classes": None,
+    }
+)
 
 
 def nothing() -> None:
@@ -121,14 +135,24 @@ CASES = {
     "text folder that is missing": Case(["--tasks", "perplexity:text=absent"], "--tasks: perplexity: text must be a folder of .txt files, got 'absent'. Name an existing folder."),
     "text folder with nothing readable": Case(["--tasks", "perplexity:text=texts"], "--tasks: perplexity: text must hold at least one .txt file that is not blank, got none in 'texts'. Name a folder with text files in it.", write("texts/blank.txt", " \n")),
     "text that is too short": Case(["--model", "tiny-llama", "--lengths", "512", "--tasks", "perplexity:text=texts"], "perplexity: text must hold a document of at least 511 tokens for context length 512, got at most 5 in the first 1. Ask for shorter lengths or give longer documents.", write("texts/a.txt", "short")),
+    "unknown dataset": Case(["--tasks", "longbench_synthetic:dataset=hotpotq"], '--tasks: longbench_synthetic: has no dataset "hotpotq" (did you mean "hotpotqa"?). Datasets: 2wikimqa, all, gov_report, hotpotqa, lcc, multi_news, multifieldqa_en, musique, narrativeqa, passage_count, passage_retrieval_en, qasper, qmsum, repobench-p, samsum, trec, triviaqa.'),
+    "data folder that is missing": Case(["--tasks", "longbench:dataset=hotpotqa", "--data-dir", "absent"], "longbench: data_dir must be a folder, got nothing at 'absent'. Name one that holds hotpotqa.jsonl or data.zip."),
+    "data folder without the dataset": Case(["--tasks", "longbench:dataset=hotpotqa", "--data-dir", "lb"], f"longbench: data_dir must hold hotpotqa.jsonl, data/hotpotqa.jsonl or data.zip, got none of them in 'lb'. Put {URL} there, or name other datasets.", write("lb/qasper.jsonl", "{}")),
+    "row without a field": Case([*LONGBENCH, "--lengths", "1k"], "lb/hotpotqa.jsonl, line 2: has no field 'answers'. It has: _id, all_classes, context, dataset, input, language, length.", write("lb/hotpotqa.jsonl", f"{ROW}\n{ROW.replace('answers', '_id')}\n")),
+    "archive with a wrong hash": Case(["--tasks", "longbench:dataset=hotpotqa", "--data-dir", "lb"], f"lb/data.zip: sha256 must be {SHA256}, got {hashlib.sha256(b'zip').hexdigest()}. Delete it, and get it again from {URL}.", write("lb/data.zip", "zip")),
+    "length that LongBench's authors have no cut for": Case(["--model", "tiny-llama", *LONGBENCH, "--lengths", "1500"], "longbench_hotpotqa: context_length must be a multiple of 1024 with protocol longbench-v1, got 1500. Choose another, name max_length, or use protocol exact.", write("lb/hotpotqa.jsonl", ROW)),
+    "data folder that no task reads": Case(["--data-dir", "texts"], "--data-dir: data_dir must be left out where no task has it, got 'texts'. longbench would."),
+    "prompt length that no task takes": Case(["--max-length", "3500"], "--max-length: max_length must be left out where no task has it, got 3500. longbench would."),
+    "unknown chat template": Case(["--chat-template", "lama2"], "--chat-template: must be one of auto, none, own, thinking, llama2, vicuna, got 'lama2'. Did you mean \"llama2\"?"),
+    "chat template that the model has not": Case(["--model", "tiny-llama", *LONGBENCH, "--lengths", "1k", "--chat-template", "own"], "--chat-template: model tiny-llama: chat template must be one that there is, got 'own' and a tokenizer without one. Choose none or llama2, vicuna.", write("lb/hotpotqa.jsonl", ROW)),
     # Stored runs
     "output that holds another run": Case([*DONE, "--model", "tiny-llama", "--seed", "1"], "done: --output must be a new folder or the same run, got a folder that holds another run (started {started}). Choose another --output or --overwrite all."),
     "dry run into another run": Case([*DONE, "--model", "tiny-llama", "--seed", "1", "--dry-run"], "done: --output must be a new folder or the same run, got a folder that holds another run (started {started}). Choose another --output or --overwrite all."),
     "output that holds other files": Case(["--model", "tiny-llama", "--output", "texts"], "texts: --output must be a new folder or a run, got a folder that holds other files ('a.txt'). Choose another --output.", write("texts/a.txt", "mine")),
     "output that is a file": Case(["--model", "tiny-llama", "--output", "mine"], "mine: --output must be a folder, got a file. Choose another --output.", write("mine", "")),
     "output that another process writes": Case(["--model", "tiny-llama", *DONE, "--output", "busy"], "busy: --output must be written by one process at a time, got a run that process {pid} is writing. Wait for it to end, or choose another --output.", held_lock),
-    "records of a newer schema": Case(["--model", "tiny-llama", *DONE], "done/records.jsonl line 2: schema_version 99 is newer than this program reads (1). Upgrade longbench-run.", edit_line(2, lambda line: line.replace('"schema_version":1', '"schema_version":99'))),
-    "header of a newer schema": Case(["--model", "tiny-llama", *DONE], "done/run.json: schema_version 99 is newer than this program reads (1). Upgrade longbench-run.", newer_header),
+    "records of a newer schema": Case(["--model", "tiny-llama", *DONE], "done/records.jsonl line 2: schema_version 99 is newer than this program reads (2). Upgrade longbench-run.", edit_line(2, lambda line: line.replace('"schema_version":2', '"schema_version":99'))),
+    "header of a newer schema": Case(["--model", "tiny-llama", *DONE], "done/run.json: schema_version 99 is newer than this program reads (2). Upgrade longbench-run.", newer_header),
     "corrupt record": Case(["--model", "tiny-llama", *DONE], "done/records.jsonl line 1: record must be one JSON object, got '}}rubbish'. Restore the line, or delete it: its sample is then computed again.", edit_line(1, lambda _: "}}rubbish\n")),
     "report of a folder that is no run": Case(["report", "tiny-llama"], "tiny-llama: run must be a folder that longbench-run wrote, got one without run.json. See what is in runs/."),
     "show of a method that is not there": Case(["show", "done", "--method", "yarm"], "done: method must be one of none, got 'yarm'. Ask for one of these."),

@@ -20,6 +20,7 @@ def test_cell_id_is_pinned(make):
         {"context_length": 2048},
         {"seed": 1},
         {"decoding": "sampled"},
+        {"chat_template": "own"},
         {"task": TaskIdentity(name="passkey", version=2, protocol="passkey-v1", parameters={"depths": 10})},
         {"task": TaskIdentity(name="passkey", version=1, protocol="passkey-v1", parameters={"depths": 11})},
     ],
@@ -38,7 +39,8 @@ def test_cell_id_does_not_depend_on_the_order_of_parameters(make):
 
 def test_a_setup_is_all_but_the_seed(make):
     assert make.cell(seed=1).setup_id() == make.cell().setup_id()
-    assert make.cell(dtype="bfloat16").setup_id() != make.cell().setup_id()
+    for change in ({"dtype": "bfloat16"}, {"chat_template": "own"}):
+        assert make.cell(**change).setup_id() != make.cell().setup_id()
 
 
 def test_sample_key_pairs_methods_but_not_prompts():

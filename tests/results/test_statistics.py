@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, t
+from scipy.stats import binom, binomtest, t
 
-from longbench_run.results.statistics import Interval, estimate, studentised_interval, wilson_interval
+from longbench_run.results.statistics import (
+    Interval,
+    estimate,
+    extremes,
+    extremes_if_flat,
+    studentised_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 20), (1, 20), (13, 20), (20, 20), (5, 1000)])
@@ -192,3 +199,27 @@ def test_intervals_hold_the_truth_as_often_as_they_say(draw, mean, bounds, least
 
 def width(found):
     return found.interval.high - found.interval.low
+
+
+@pytest.mark.parametrize(("chance", "positions", "questions"), [(0.5, 5, 20), (0.8, 10, 50), (0.1, 3, 12)])
+def test_expected_extremes_of_independent_samples_are_those_of_binomials(chance, positions, questions):
+    """The exact values: of the smallest and the largest of so many independent binomial counts."""
+    generator = np.random.default_rng(7)
+    draws = (generator.random((60, questions, positions)) < chance).astype(float)
+    found = np.mean([extremes_if_flat(scores) for scores in draws], axis=0)
+    below = binom.cdf(np.arange(questions), questions, chance)
+    smallest = float(np.sum((1 - below) ** positions)) / questions
+    largest = float(np.sum(1 - below**positions)) / questions
+    assert found[0] == pytest.approx(smallest, abs=0.02)
+    assert found[1] == pytest.approx(largest - smallest, abs=0.02)
+
+
+def test_questions_that_are_right_or_wrong_everywhere_have_no_spread_by_chance():
+    """Paired: 20 easy and 20 hard questions give the same mean at each position, whatever is permuted."""
+    scores = np.repeat([[1.0], [0.0]], 20, axis=0) * np.ones(5)
+    assert extremes(scores) == extremes_if_flat(scores) == (0.5, 0.0)
+
+
+def test_expected_extremes_are_the_same_each_time():
+    scores = np.random.default_rng(1).random((700, 9)).round()
+    assert extremes_if_flat(scores) == extremes_if_flat(scores.copy())

@@ -140,10 +140,10 @@ def test_a_folder_without_text_is_refused(tmp_path, capsys):
 
 
 def test_a_command_that_does_not_exist_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["reference_model", "evalaute"])
+    monkeypatch.setattr("sys.argv", ["reference_model", "measure"])
 
     assert command.main() == 2
     assert (
         capsys.readouterr().err
-        == "reference_model: command must be train or evaluate, got 'evalaute'. Name one.\n"
+        == "reference_model: command must be train or evaluate, got 'measure'. Name one.\n"
     )

@@ -1,0 +1,68 @@
+"""The workflow that users copy: its own commands measure, compare and pass, and it shows what it found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from longbench_run.harness.presets import PRESETS
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = yaml.safe_load((ROOT / "docs" / "ci-example.yml").read_text())["jobs"]["compare"]["steps"]
+COMMANDS = {step["name"]: step["run"] for step in STEPS if "run" in step}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_workflow_measures_and_compares(tmp_path):
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }
+    baseline = COMMANDS["Measure"].replace("runs/candidate", "results/baselines/smoke")
+
+    for command in (baseline, COMMANDS["Measure"], COMMANDS["Compare"], COMMANDS["Show"]):
+        done = subprocess.run(
+            ["bash", "-e", "-c", command],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    summary = (tmp_path / "summary.md").read_text()
+    assert "regressed" not in summary.splitlines()[0]
+    assert (tmp_path / "compare.xml").read_text().count("<testcase ") == summary.count("\n| ") - 1
+
+
+def test_the_workflow_installs_before_it_measures_and_shows_what_failed():
+    assert list(COMMANDS) == ["Install", "Measure", "Compare", "Show"]
+    assert all(step.get("if") == "always()" for step in STEPS[-2:])
+
+
+def test_its_preset_is_one():
+    assert "smoke" in PRESETS
+    assert "--preset smoke" in COMMANDS["Measure"]
+
+
+def test_a_baseline_is_two_files_and_nothing_else(tmp_path):
+    subprocess.run(["git", "init", "--quiet"], check=True, cwd=tmp_path)
+    folder = tmp_path / "smoke"
+    (folder / "figures").mkdir(parents=True)
+    for name in ("run.json", "records.jsonl", "report.md", "lock", "figures/x.png", "replaced-1"):
+        (folder / name).write_text("{}")
+    (tmp_path / ".gitignore").write_text((ROOT / "results" / "baselines" / ".gitignore").read_text())
+
+    subprocess.run(["git", "add", "."], check=True, cwd=tmp_path)
+    kept = subprocess.run(
+        ["git", "ls-files"], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout
+
+    assert kept.split() == [".gitignore", "smoke/records.jsonl", "smoke/run.json"]
