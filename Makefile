@@ -14,7 +14,7 @@ run: venv ## PRESET=smoke for a run of seconds, OUTPUT=folder for another output
 	$(BIN)/longbench-run --methods $(METHODS) $(if $(PRESET),--preset $(PRESET)) $(if $(OUTPUT),--output $(OUTPUT))
 
 test: lint types ## what CI runs; pytest comes last, so that its summary is the last thing printed
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.installed-development
 	$(BIN)/ruff check .
