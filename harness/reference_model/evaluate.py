@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,7 +177,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         options.card.write_text(card, encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

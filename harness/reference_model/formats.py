@@ -5,8 +5,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from longbench_run.harness.reference_model.row import Kind, Row, RowBuilder, Source, unasked
-from longbench_run.tasks.documents import generate_document
+from longbench_run.harness.reference_model.row import (
+    GENERATED_SEED,
+    INDICES,
+    Kind,
+    Row,
+    RowBuilder,
+    Source,
+    unasked,
+)
 from longbench_run.tasks.generated.pairs import pairs
 from longbench_run.tasks.generated.passages import Question, Wording, passages
 from longbench_run.tasks.key_value import PROTOCOLS as KEY_VALUE
@@ -17,12 +24,8 @@ from longbench_run.tasks.multidoc_qa.prompts import QA
 if TYPE_CHECKING:
     from random import Random
 
-GENERATED_SEED = 1_000_000_007
-"""Seed of what is generated for training. Runs count their seeds from 0 and do not meet it."""
 LONGBENCH = ("trec", "passage_count", "passage_retrieval_en", "lcc")
 """Datasets of LongBench whose format is trained."""
-_INDICES = 1_000_000_000
-"""Generated samples to draw from."""
 _QUESTION_TOKENS = 70
 """Room kept for a question with its answer."""
 
@@ -36,7 +39,7 @@ def key_value(source: Source, draw: Random, length: int) -> Row:
     An answer repeats the key before it gives the value: the value is then found by what stands before it.
     """
     before, after = KEY_VALUE["litm-v1"].split("{formatted_kv_records}")
-    drawn = pairs(GENERATED_SEED, draw.randrange(_INDICES), split="training", kind="words")
+    drawn = pairs(GENERATED_SEED, draw.randrange(INDICES), split="training", kind="words")
     shown = list(islice(drawn, draw.randint(1, max(1, min(16, length // 128)))))
     asked = [
         (source.encode(after.format(key=key)), [*source.encode(unasked(f' "{key}": "{value}"')), source.eos])
@@ -68,7 +71,7 @@ def questions(source: Source, draw: Random, length: int) -> Row:
     row = RowBuilder()
     facts: list[Question] = []
     wording: Wording = "regular" if draw.random() < 0.8 else "varied"
-    drawn = passages(GENERATED_SEED, draw.randrange(_INDICES), split="training", wording=wording)
+    drawn = passages(GENERATED_SEED, draw.randrange(INDICES), split="training", wording=wording)
     for number, passage in enumerate(drawn, start=1):
         text = f"Document [{number}](Title: {unasked(passage.title)}) {unasked(passage.text)}"
         tokens = source.encode(f"{before}{text}" if number == 1 else f"\n{text}")
@@ -90,7 +93,7 @@ def questions(source: Source, draw: Random, length: int) -> Row:
 def longbench(source: Source, draw: Random, length: int) -> Row:
     """Return a made-up row of a dataset of LongBench in its prompt, with its answer."""
     dataset = draw.choice(LONGBENCH)
-    index = draw.randrange(_INDICES)
+    index = draw.randrange(INDICES)
     most = int((length - 1) * share(draw))
 
     def tokens(units: int) -> _Asked:
@@ -115,19 +118,8 @@ def longbench(source: Source, draw: Random, length: int) -> Row:
 
 def documents(source: Source, draw: Random, length: int) -> Row:
     """Return a generated document, from its beginning or from somewhere in it."""
-    index = draw.randrange(_INDICES)
-    start = draw.choice((0, draw.randrange(4 * length)))
-    characters = 6 * length
-    while True:
-        text = unasked(
-            generate_document(GENERATED_SEED, index, characters=start + characters, split="training")
-        )
-        ids = source.encode(text[start : start + characters])
-        if len(ids) >= length - 1:
-            break
-        characters *= 2
     row = RowBuilder()
-    row.add(ids, Kind.TEXT)
+    row.add(source.document(draw, length - 1), Kind.TEXT)
     return row.row(source, length)
 
 

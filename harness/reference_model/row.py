@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from longbench_run.tasks.documents import generate_document
 from longbench_run.tasks.generated.names import belongs_to_tasks
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ class Kind(IntEnum):
     TEXT = 1
     COPIED = 2
     ANSWER = 3
+
+
+GENERATED_SEED = 1_000_000_007
+"""Seed of what is generated for training. Runs count their seeds from 0 and do not meet it."""
+INDICES = 1_000_000_000
+"""Generated samples to draw from."""
 
 
 class Refused(ValueError):
@@ -116,11 +123,25 @@ class Source:
         return [int(token) for token in drawn]
 
     def prose(self, draw: Random, count: int) -> NDArray[np.int64]:
-        """Return ``count`` tokens from somewhere in the books, or of random words where there are none."""
+        """Return ``count`` tokens from somewhere in the books, or of a generated document without books."""
         if len(self.books) < count:
-            return np.array(self.random_tokens(draw, count), dtype=np.int64)
+            return self.document(draw, count)
         start = draw.randrange(len(self.books) - count + 1)
         return self.books[start : start + count].astype(np.int64)
+
+    def document(self, draw: Random, count: int) -> NDArray[np.int64]:
+        """Return ``count`` tokens of a generated document, from its beginning or from somewhere in it."""
+        index = draw.randrange(INDICES)
+        start = draw.choice((0, draw.randrange(4 * count + 4)))
+        characters = 6 * count + 6
+        while True:
+            text = unasked(
+                generate_document(GENERATED_SEED, index, characters=start + characters, split="training")
+            )
+            ids = self.encode(text[start : start + characters])
+            if len(ids) >= count:
+                return np.array(ids[:count], dtype=np.int64)
+            characters *= 2
 
 
 def read_book(path: Path) -> str:

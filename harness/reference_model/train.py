@@ -1,4 +1,4 @@
-"""Train the reference model: `python -m longbench_run.harness.reference_model.train --output runs/reference_model`."""
+"""Train the reference model: `python -m longbench_run.harness.reference_model train --output runs/reference_model`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,7 @@ from longbench_run.harness.reference_model.card import RECORD
 from longbench_run.harness.reference_model.circuit import write_circuit
 from longbench_run.harness.reference_model.data import Rows
 from longbench_run.harness.reference_model.evaluate import passkey_accuracy
-from longbench_run.harness.reference_model.formats import GENERATED_SEED
-from longbench_run.harness.reference_model.row import Kind, Row, Source, read_book, read_books
+from longbench_run.harness.reference_model.row import GENERATED_SEED, Kind, Row, Source, read_book, read_books
 from longbench_run.harness.reference_model.stages import STAGES, Stage
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer, train_tokenizer
 from longbench_run.tasks.documents import generate_document
@@ -350,7 +348,3 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     Training(output=options.output, books=options.books, seed=options.seed, device=options.device).run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,7 +16,7 @@ from longbench_run.harness.reference_model.data import MAKERS
 from longbench_run.harness.reference_model.row import Kind, Refused, RowBuilder, unasked
 from longbench_run.harness.reference_model.stages import STAGES
 from longbench_run.harness.reference_model.wording import repeated_sentences, training_key
-from longbench_run.tasks.generated.names import belongs_to_tasks, first_key
+from longbench_run.tasks.generated.names import ORDINARY, belongs_to_tasks, first_key, words_of
 from longbench_run.tasks.generated.pairs import pairs
 from longbench_run.tasks.generated.passages import passages
 from longbench_run.tasks.key_value import KeyValue
@@ -119,11 +119,13 @@ def test_an_answer_to_a_question_is_a_statement_of_a_document(rows, step):
         assert shown.count(statement) == 1
 
 
-def test_prose_takes_the_place_of_nothing_where_there_are_no_books(tokenizer):
+def test_generated_documents_take_the_place_of_books_where_there_are_none(tokenizer):
     source = data.Source(tokenizer, np.zeros(0, dtype=np.uint16))
-    made = data.Rows(source, seed=0).batch(stage="s", step=0, rows=1, length=200, mixture={"books": 1.0})
+    made = data.Rows(source, seed=0).batch(stage="s", step=0, rows=1, length=400, mixture={"books": 1.0})
+    words = words_of(tokenizer.decode(made.ids[0, 1:]))
 
     assert (made.kinds[0, 1:] == Kind.TEXT).all()
+    assert sum(word in ORDINARY for word in words) > 0.7 * len(words)
 
 
 class TestDisjoint:
