@@ -32,7 +32,7 @@ class _Found(NamedTuple):
     """What was measured in a run."""
 
     cells: tuple[CellSummary, ...]
-    curves: tuple[PositionCurve, ...]
+    curves: Mapping[CellKey, PositionCurve]
     ledgers: Mapping[CellKey, TruncationLedger]
     references: Mapping[CellKey, Mapping[str, Estimate]]
 
@@ -224,7 +224,12 @@ def panels_of(header: RunHeader, frame: pd.DataFrame) -> tuple[Panel, ...]:
         header: The run.
         frame: Rows of `longbench_run.results.load` for it.
     """
-    found = _Found(cells(frame), position_curves(frame), truncation_ledgers(frame), reference_means(frame))
+    found = _Found(
+        cells(frame),
+        {curve.key: curve for curve in position_curves(frame)},
+        truncation_ledgers(frame),
+        reference_means(frame),
+    )
     return tuple(
         _panel(header, model, task, metric, found)
         for task in header.tasks
@@ -257,13 +262,7 @@ def _panel(
         methods=tuple(dict.fromkeys((*header.methods, *(method for method, _ in found)))),
         lengths=tuple(sorted(lengths)),
         cells=found,
-        curves={
-            place: curve
-            for curve in run.curves
-            if (curve.model_label, curve.task, curve.protocol, curve.metric) == key
-            and (place := (curve.method_label, curve.context_length)) in found
-            and found[place].setup_id == curve.setup_id
-        },
+        curves={place: run.curves[cell.key] for place, cell in found.items() if cell.key in run.curves},
         ledgers={place: run.ledgers[cell.key] for place, cell in found.items() if cell.key in run.ledgers},
         references={
             place: run.references[cell.key] for place, cell in found.items() if cell.key in run.references

@@ -38,15 +38,7 @@ class PositionPoint:
 class PositionCurve:
     """One cell and metric by position."""
 
-    run: str
-    model_label: str
-    task: str
-    task_version: int
-    protocol: str
-    metric: str
-    method_label: str
-    context_length: int
-    setup_id: str
+    key: CellKey
     points: tuple[PositionPoint, ...]
     """By position, ascending; at least two."""
     questions: int
@@ -92,7 +84,7 @@ def by_position(frame: pd.DataFrame) -> pd.DataFrame:
     columns = [*CELL_KEYS, "depth", "n", "value", "low", "high", "interval"]
     return pd.DataFrame(
         [
-            {**_keys(curve), "depth": point.depth, **_columns(point.mean)}
+            {**curve.key._asdict(), "depth": point.depth, **_columns(point.mean)}
             for curve in position_curves(frame)
             for point in curve.points
         ],
@@ -115,16 +107,12 @@ def position_effects(frame: pd.DataFrame) -> pd.DataFrame:
         found = _columns(curve.u_depth)
         rows.append(
             {
-                **_keys(curve),
+                **curve.key._asdict(),
                 **{name: found[column] for name, column in u_depth.items()},
                 **{name: getattr(curve, name) for name in own},
             }
         )
     return pd.DataFrame(rows, columns=[*CELL_KEYS, *u_depth, *own])
-
-
-def _keys(curve: PositionCurve) -> dict[str, Any]:
-    return {name: getattr(curve, name) for name in CELL_KEYS}
 
 
 def _columns(found: Estimate) -> dict[str, Any]:
@@ -144,7 +132,7 @@ def _curve(key: CellKey, rows: pd.DataFrame, references: pd.DataFrame) -> Positi
     found = extremes(sign * scores) if len(scores) else None
     flat = extremes_if_flat(sign * scores) if len(scores) else None
     return PositionCurve(
-        **key._asdict(),
+        key=key,
         points=points,
         questions=len(scores),
         u_depth=_u_depth(depths, names, scores, rows),

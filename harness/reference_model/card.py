@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from longbench_run.harness.reference_model.plain_text import BookFigures
     from longbench_run.harness.reference_model.speed import Speed
+    from longbench_run.results.positions import PositionCurve
     from longbench_run.results.table import CellSummary
 
 RECORD = "training.json"
@@ -144,32 +145,25 @@ def _inside(frames: Mapping[str, pd.DataFrame]) -> Iterable[str]:
     for name, title in _INSIDE:
         if name not in frames:
             continue
-        worst = {
-            (curve.task, curve.context_length): (
-                min(point.mean.value or 0.0 for point in curve.points),
-                curve,
-            )
-            for curve in position_curves(frames[name])
-        }
+        curves = {curve.key: curve for curve in position_curves(frames[name])}
         rows = []
         for cell in cells(frames[name]):
-            found = worst.get((cell.task, cell.context_length))
             rows.append(
                 [
-                    _task(frames[name], cell),
+                    f"`{cell.task}`",
                     cell.metric,
                     str(cell.context_length),
                     f"{_value(cell)}, n = {cell.n}",
-                    "" if found is None else f"{found[0]:.2f}, n = {found[1].points[0].mean.samples}",
+                    _worst(curves[cell.key]) if cell.key in curves else "",
                 ]
             )
         head = ("task", "metric", "context length", "score", "at the worst position")
         yield f"{title}:\n\n{_table(head, rows)}"
 
 
-def _task(frame: pd.DataFrame, cell: CellSummary) -> str:
-    """Return the task's name, with the data set where it has several."""
-    return f"`{cell.task}`"
+def _worst(curve: PositionCurve) -> str:
+    worst = min((point.mean for point in curve.points), key=lambda mean: mean.value or 0.0)
+    return f"{worst.value or 0.0:.2f}, n = {worst.samples}"
 
 
 def _plain_english(books: BookFigures | None) -> Iterable[str]:

@@ -116,13 +116,14 @@ class Longbench:
         dataset = VARIANTS.get(self.dataset)
         if dataset is None:
             return _INFO
+        is_e = self.dataset in SELECTIONS["e"]
         return dataclasses.replace(
             _INFO,
             name=f"{_NAME}_{self.dataset}",
             metrics=metrics_of([dataset]),
             protocols=protocols_of(dataset),
-            suite=_SUITE_E if self.dataset.endswith(OF_E) else _SUITE,
-            default_count=(dataset.size_e if self.dataset.endswith(OF_E) else None) or dataset.size,
+            suite=_SUITE_E if is_e else _SUITE,
+            default_count=(dataset.size_e if is_e else None) or dataset.size,
             uses_chat_template=dataset.uses_chat_template,
         )
 

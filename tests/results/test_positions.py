@@ -185,7 +185,7 @@ def test_cells_are_kept_apart_and_floors_stand_beside_their_questions():
     longer = list(rows(u_shape, context_length=8192))
     frame = pd.DataFrame([*rows(u_shape), *longer, *closed, *others, *elsewhere])
     short, long = position_curves(frame)
-    assert (short.context_length, long.context_length) == (4096, 8192)
+    assert (short.key.context_length, long.key.context_length) == (4096, 8192)
     assert list(short.references) == ["closed"]
     assert long.references == {}
     reference = short.references["closed"]
@@ -218,5 +218,5 @@ def test_what_load_gives_is_understood(make, tmp_path):
     with Store.open(run, make.header()) as store:
         store.append(*(make.record(index, depth=index % 5 / 4) for index in range(60)))
     (curve,) = position_curves(load(run))
-    assert (curve.run, curve.method_label, curve.questions) == (str(run), "pi", 12)
+    assert (curve.key.run, curve.key.method_label, curve.questions) == (str(run), "pi", 12)
     assert [point.mean.value for point in curve.points] == [0.5] * 5
