@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -40,11 +41,40 @@ def test_the_workflow_measures_and_compares(tmp_path):
     summary = (tmp_path / "summary.md").read_text()
     assert "regressed" not in summary.splitlines()[0]
     assert (tmp_path / "compare.xml").read_text().count("<testcase ") == summary.count("\n| ") - 1
+    assert "12 same" in summary.splitlines()[0]  # perplexity; ten keys cannot decide a hundredth
+
+    records = tmp_path / "runs" / "candidate" / "records.jsonl"
+    records.write_text("".join(map(worsened, records.read_text().splitlines())))
+    failed = subprocess.run(
+        ["bash", "-e", "-c", COMMANDS["Compare"]],
+        check=False,
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert failed.returncode == 4
+
+
+def worsened(line):
+    """Return a record whose text is less probable, by about a tenth of a nat per token."""
+    record = json.loads(line)
+    if "nll" in record["scores"]:
+        record["scores"]["nll"] += 0.1 + 0.001 * record["index"]
+    return json.dumps(record) + "\n"
 
 
 def test_the_workflow_installs_before_it_measures_and_shows_what_failed():
     assert list(COMMANDS) == ["Install", "Measure", "Compare", "Show"]
     assert all(step.get("if") == "always()" for step in STEPS[-2:])
+
+
+def test_the_baseline_is_there_and_holds_what_the_workflow_measures():
+    from longbench_run.results.store import read_header
+
+    baseline = ROOT / "results" / "baselines" / "smoke"
+    words = read_header(baseline).command
+
+    assert " ".join(words).partition(" --output")[0] == COMMANDS["Measure"].partition(" --output")[0]
 
 
 def test_its_preset_is_one():
