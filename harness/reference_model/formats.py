@@ -34,13 +34,13 @@ _Asked = tuple[list[int], list[int]]
 
 
 def key_value(source: Source, draw: Random, length: int) -> Row:
-    """Return a JSON object of key-value pairs, 1 to 16 of which are asked for.
+    """Return a JSON object of key-value pairs, of which one is asked for, as in the task, or up to 16.
 
     An answer repeats the key before it gives the value: the value is then found by what stands before it.
     """
     before, after = KEY_VALUE["litm-v1"].split("{formatted_kv_records}")
     drawn = pairs(GENERATED_SEED, draw.randrange(INDICES), split="training", kind="words")
-    shown = list(islice(drawn, draw.randint(1, max(1, min(16, length // 128)))))
+    shown = list(islice(drawn, _wanted(draw, min(16, length // 128))))
     asked = [
         (source.encode(after.format(key=key)), [*source.encode(unasked(f' "{key}": "{value}"')), source.eos])
         for key, value in shown
@@ -60,12 +60,12 @@ def key_value(source: Source, draw: Random, length: int) -> Row:
 
 
 def questions(source: Source, draw: Random, length: int) -> Row:
-    """Return numbered documents about invented people and places, and questions about 1 to 12 facts in them.
+    """Return numbered documents about invented people and places, and questions about one fact in them, or up to 12.
 
     An answer is the whole statement that the documents make, which begins with words of the question.
     """
     before, after = QA.split("{search_results}")
-    wanted = draw.randint(1, max(1, min(12, length // 200)))
+    wanted = _wanted(draw, min(12, length // 200))
     room = int((length - 1 - len(source.encode(before)) - wanted * _QUESTION_TOKENS) * share(draw))
     around = draw.choice((Kind.TEXT, Kind.IGNORED))
     row = RowBuilder()
@@ -126,6 +126,11 @@ def documents(source: Source, draw: Random, length: int) -> Row:
 def share(draw: Random) -> float:
     """Return the share of the room that is filled: all of it in every second row."""
     return 1.0 if draw.random() < 0.5 else draw.uniform(0.1, 1.0)
+
+
+def _wanted(draw: Random, most: int) -> int:
+    """Return how many questions to ask: one, as the tasks do, in half of the rows; more teach more in one row."""
+    return 1 if draw.random() < 0.5 else draw.randint(1, max(1, most))
 
 
 def _object(before: str, shown: list[tuple[str, str]]) -> str:

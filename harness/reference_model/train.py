@@ -38,8 +38,9 @@ BASE = 10000.0
 """Of RoPE, b."""
 WARMUP = 100
 """Steps from learning rate 0 at the very beginning."""
-MUON_SHARE = 1.0
-"""Muon's learning rate, of a stage's."""
+MUON_SHARE = 0.3
+"""Muon's learning rate, of a stage's. At three times that, above all in the MLPs, it undoes the circuit: copying fell
+from 0.9 to 0.5 in 60 steps."""
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.05
 CLIP = 1.0
@@ -51,13 +52,13 @@ def model_config(window: int) -> LlamaConfig:
     """Return the architecture with a native window of ``window`` tokens."""
     return LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=256,
-        intermediate_size=512,
+        hidden_size=320,
+        intermediate_size=384,
         num_hidden_layers=3,
         num_attention_heads=2,
         num_key_value_heads=2,
         head_dim=64,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         max_position_embeddings=window,
         rope_parameters={"rope_type": "default", "rope_theta": BASE},
         initializer_range=0.04,
@@ -79,7 +80,7 @@ class Progress:
     copying: float = 0.0
     """Running accuracy of copied tokens."""
     answers: float = 0.0
-    """Running accuracy of the tokens of answers."""
+    """Running share of answers of which every token is right."""
     loss: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished stage."""
@@ -178,10 +179,13 @@ class Training:
             optimizer.zero_grad()
         right = (logits.argmax(-1) == targets).float()
         progress.loss += 0.05 * (loss.item() - progress.loss)
-        for kind, name in ((Kind.COPIED, "copying"), (Kind.ANSWER, "answers")):
-            if (kinds == kind).any():
-                value = getattr(progress, name)
-                setattr(progress, name, value + 0.05 * (right[kinds == kind].mean().item() - value))
+        if (kinds == Kind.COPIED).any():
+            progress.copying += 0.05 * (right[kinds == Kind.COPIED].mean().item() - progress.copying)
+        if (kinds == Kind.ANSWER).any():
+            of_answers = kinds == Kind.ANSWER
+            answers = (places[of_answers].diff(prepend=places.new_tensor([-2])) > 1).cumsum(0) - 1
+            wrong = torch.zeros(int(answers[-1]) + 1, device=device).index_add_(0, answers, 1 - right[of_answers])
+            progress.answers += 0.05 * ((wrong == 0).float().mean().item() - progress.answers)
 
     def _learning_rate(self, stage: Stage) -> float:
         first, last = stage.learning_rate
@@ -286,8 +290,8 @@ class Training:
 
 def optimizers(model: LlamaForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
     """Return Muon for the matrices inside the layers, scaled to AdamW's step, and AdamW for the rest."""
-    matrices = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed" not in name]
-    embedding = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed" in name]
+    vocabulary = [model.model.embed_tokens.weight, model.lm_head.weight]
+    matrices = [p for name, p in model.named_parameters() if p.dim() > 1 and ".layers." in name]
     scales = [p for p in model.parameters() if p.dim() == 1]
     return (
         torch.optim.Muon(
@@ -298,7 +302,7 @@ def optimizers(model: LlamaForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
         ),
         torch.optim.AdamW(
             [
-                {"params": embedding, "weight_decay": WEIGHT_DECAY, "share": 1.0},
+                {"params": vocabulary, "weight_decay": WEIGHT_DECAY, "share": 1.0},
                 {"params": scales, "weight_decay": 0.0, "share": 1.0},
             ],
             lr=0.0,
