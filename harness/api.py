@@ -38,6 +38,7 @@ def run(
     device_map: str | None = None,
     original_context_length: int | None = None,
     trust_remote_code: bool | None = None,
+    prefix_reuse: bool | None = None,
     output: str | PathLike[str] | None = None,
     overwrite: str | None = None,
     config: str | PathLike[str] | None = None,
@@ -70,6 +71,7 @@ def run(
         device_map: ``auto``, ``balanced`` or ``sequential``.
         original_context_length: Window of pretraining, L, in tokens.
         trust_remote_code: Whether code that a model brings along may run.
+        prefix_reuse: Whether prompts that begin alike are computed once up to where they part.
         output: Folder of the run.
         overwrite: ``missing``, ``failed`` or ``all``.
         config: YAML file with the same keys; arguments win over it.
@@ -102,6 +104,7 @@ def run(
         "device_map": device_map,
         "original_context_length": original_context_length,
         "trust_remote_code": trust_remote_code,
+        "prefix_reuse": prefix_reuse,
         "output": None if output is None else str(output),
         "overwrite": overwrite,
         "config": None if config is None else str(config),

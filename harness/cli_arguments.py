@@ -135,6 +135,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="leave out none, the unmodified model",
     )
+    how.add_argument(
+        "--no-prefix-reuse",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="compute every prompt from its first token, whatever others it begins like",
+    )
     add(how, "--revision", "REVISION", "branch, tag or commit of a hub model")
     add(how, "--adapter", "ADAPTER", "PEFT adapter: a folder, a hub id or id@revision")
     add(how, "--dtype", "DTYPE", "auto, float32, bfloat16 or float16 (default: auto)")

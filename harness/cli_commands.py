@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from longbench_run.harness.runner import RunSummary
 
 _KEY_OF_FLAG = {"model": "models"}
-_NOT_SETTINGS = {"command", "version", "dry_run", "json", "no_baseline"}
+_SWITCHED_OFF = {"no_baseline": "baseline", "no_prefix_reuse": "prefix_reuse"}
+"""Flag -> key of the configuration that it makes false."""
+_NOT_SETTINGS = {"command", "version", "dry_run", "json", *_SWITCHED_OFF}
 _NUMBERS = {"samples", "factor", "seed"}
 _TOKENS = {"original_context_length", "max_length"}
 
@@ -61,8 +63,7 @@ def settings_of(found: argparse.Namespace) -> dict[str, Any]:
     for flag, text in vars(found).items():
         if flag not in _NOT_SETTINGS:
             settings[_KEY_OF_FLAG.get(flag, flag)] = _value(flag, text)
-    if getattr(found, "no_baseline", False):
-        settings["baseline"] = False
+    settings |= {key: False for flag, key in _SWITCHED_OFF.items() if getattr(found, flag, False)}
     return settings
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from longbench_run.harness.attention.continuation import continued
 from longbench_run.harness.errors import MethodNotApplicable
 from longbench_run.harness.estimate import group_tokens
 from longbench_run.harness.lengths import short_length
@@ -51,6 +52,8 @@ class Computation:
     samples: SampleCache
     progress: Progress
     first: FirstSamples
+    prefix_reuse: bool = True
+    """Whether prompts that begin alike share what they share."""
     computed: int = 0
     _done: dict[str, set[int | None]] = field(init=False)
 
@@ -99,6 +102,7 @@ class Computation:
 
     def _run_method(self, loaded: LoadedModel, run: MethodRun) -> None:
         with ExitStack() as stack:
+            stack.enter_context(continued(loaded.model))
             try:
                 applied = stack.enter_context(
                     run.method.applied_to(
@@ -133,7 +137,11 @@ class Computation:
     def _run_group(self, loaded: LoadedModel, run: MethodRun, applied: Applied, work: Work) -> None:
         requests = [sample.request for _, sample in work.members]
         results = iterate_group(
-            loaded, requests, prefix_causal=run.method.prefix_causal, announce=applied.sample
+            loaded,
+            requests,
+            prefix_causal=run.method.prefix_causal,
+            announce=applied.sample,
+            prefix_reuse=self.prefix_reuse,
         )
         for place, result in results:
             cell, sample = work.members[place]

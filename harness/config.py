@@ -185,6 +185,8 @@ class RunConfig(Section):
     """Window of pretraining, L, in tokens; default: the model's own configuration."""
     trust_remote_code: bool = False
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    prefix_reuse: bool = True
+    """Whether prompts of a group that begin alike are computed once up to where they part."""
     output: NonEmpty | None = None
     overwrite: Overwrite = "missing"
 

@@ -10,7 +10,7 @@ from longbench_run.harness.errors import unknown_name
 
 Location = Sequence[str | int]
 
-FLAG_OF_KEY = {"models": "--model", "baseline": "--no-baseline"}
+FLAG_OF_KEY = {"models": "--model", "baseline": "--no-baseline", "prefix_reuse": "--no-prefix-reuse"}
 """Flags that are spelled differently from their key."""
 
 

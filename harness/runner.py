@@ -77,7 +77,7 @@ def execute(loaded: LoadedConfig, *, command: Sequence[str], progress: Progress 
     header = run_header(loaded, choices, prepared, command)
     overwrite = loaded.config.overwrite
     with Store.open(prepared.folder, header, overwrite=overwrite) as store:
-        computed = _compute(prepared, store, progress or Silent())
+        computed = _compute(prepared, store, progress or Silent(), prefix_reuse=loaded.config.prefix_reuse)
         expected = expected_now(prepared.plan, store)
         write_expected(prepared.folder, prepared.plan_key, expected)
         store.update_header(status="complete", finished=now())
@@ -131,14 +131,19 @@ def _summary(folder: Path, key: str, expected: Expected, stored: StoredRun) -> R
     )
 
 
-def _compute(prepared: PreparedRun, store: Store, progress: Progress) -> int:
+def _compute(prepared: PreparedRun, store: Store, progress: Progress, *, prefix_reuse: bool) -> int:
     """Compute what is missing; the header says how that ended."""
     from longbench_run.harness.compute import Computation
     from longbench_run.harness.sample_cache import SampleCache
 
     samples = SampleCache()
     work = Computation(
-        plan=prepared.plan, store=store, samples=samples, progress=progress, first=prepared.first
+        plan=prepared.plan,
+        store=store,
+        samples=samples,
+        progress=progress,
+        first=prepared.first,
+        prefix_reuse=prefix_reuse,
     )
     try:
         with _quiet_loading():

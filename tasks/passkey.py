@@ -168,8 +168,8 @@ class Passkey:
         return Score(scores={"accuracy": float(right)}, prediction=prediction)
 
     def group_key(self, *, context_length: int, index: int) -> str:
-        """Every sample is computed on its own: haystacks of two lengths share little that can be reused."""
-        return f"{context_length}:{index}"
+        """One depth grid after the other: its prompts begin alike, each up to where its needle stands."""
+        return f"{context_length}:{index // self.depths}"
 
 
 def passkey_prompt(*, key: int, sentences: int, boundary: int) -> str:

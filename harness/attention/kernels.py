@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _KEYS_AT_ONCE = 2048
+_QUERIES_AT_ONCE = 256
 _NOTHING = -1e30
 """Log-sum-exp of no keys: finite, so that weights and gradients stay so."""
 
@@ -32,19 +33,51 @@ def attend_all(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Par
         value: Values.
         scaling: Factor on the logits, 1/sqrt(d) where nothing else is asked for.
     """
-    if not _wants_gradient(query, key, value):
-        if query.device.type == "cpu" and _HAS_CPU_FLASH and query.dtype in _CPU_FLASH_DTYPES:
-            output, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query, key, value, 0.0, False, attn_mask=None, scale=scaling
-            )
-            return Part(output, log_sum_exp)
-        if query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16):
-            wide_key, wide_value = _expand(key, query), _expand(value, query)
-            found = torch.ops.aten._scaled_dot_product_flash_attention(
-                query, wide_key, wide_value, 0.0, False, scale=scaling
-            )
-            return Part(found[0], found[1])
-    return attend_plain(query, key, value, scaling=scaling)
+    return _fused(query, key, value, scaling=scaling, causal=False) or attend_plain(
+        query, key, value, scaling=scaling
+    )
+
+
+def attend_causal(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Part:
+    """Attend to the keys up to each query's own, as many keys as queries; as `attend_all` otherwise."""
+    return _fused(query, key, value, scaling=scaling, causal=True) or _causal_in_blocks(
+        query, key, value, scaling=scaling
+    )
+
+
+def _fused(query: Queries, key: Keys, value: Keys, *, scaling: float, causal: bool) -> Part | None:
+    """Attend through a fused kernel that returns the log-sum-exp; None where there is none."""
+    if _wants_gradient(query, key, value):
+        return None
+    if query.device.type == "cpu" and _HAS_CPU_FLASH and query.dtype in _CPU_FLASH_DTYPES:
+        output, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, causal, attn_mask=None, scale=scaling
+        )
+        return Part(output, log_sum_exp)
+    if query.device.type == "cuda" and query.dtype in (torch.float16, torch.bfloat16):
+        wide_key, wide_value = _expand(key, query), _expand(value, query)
+        found = torch.ops.aten._scaled_dot_product_flash_attention(
+            query, wide_key, wide_value, 0.0, causal, scale=scaling
+        )
+        return Part(found[0], found[1])
+    return None
+
+
+def _causal_in_blocks(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Part:
+    blocks = []
+    for first in range(0, query.shape[2], _QUERIES_AT_ONCE):
+        last = min(first + _QUERIES_AT_ONCE, query.shape[2])
+        queries = query[:, :, first:last]
+        visible = torch.ones(last - first, last - first, dtype=torch.bool, device=query.device).tril()
+        own = slice(first, last)
+        parts = [attend_visible(queries, key[:, :, own], value[:, :, own], visible, scaling=scaling)]
+        if first:
+            parts.append(attend_plain(queries, key[:, :, :first], value[:, :, :first], scaling=scaling))
+        blocks.append(merge(parts))
+    return Part(
+        torch.cat([block.output for block in blocks], dim=2),
+        torch.cat([block.log_sum_exp for block in blocks], dim=2),
+    )
 
 
 def attend_plain(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Part:

@@ -18,6 +18,7 @@ from longbench_run.harness.models.generate import generate_timed
 from longbench_run.harness.models.groups import Cut, SharedForward, plan_forwards
 from longbench_run.harness.models.load import LoadedModel
 from longbench_run.harness.models.memory import PeakMemory, is_out_of_memory, release_memory
+from longbench_run.harness.models.prefix import SharedPrefix, sharing_order
 from longbench_run.harness.models.score import scored_positions, token_nll
 from longbench_run.results.records import Failure
 from longbench_run.tasks.base import GenerateRequest, Output, Request, Scored, ScoreRequest
@@ -39,6 +40,8 @@ class EngineResult:
     """Forward passes over given tokens; None where everything was sliced from other requests' passes."""
     seconds_decode: float | None = None
     """Token by token; None where nothing was generated."""
+    tokens_reused: int = 0
+    """Prompt tokens that another request of the group had computed."""
     peak_bytes: int | None = None
     """See `longbench_run.harness.models.memory.PeakMemory`; None where ``seconds_prefill`` is."""
     prompt_sha256: str
@@ -74,6 +77,7 @@ def run_group(
     prefix_causal: bool,
     announce: Announce = nothing_announced,
     prefill_chunk: int | None = None,
+    prefix_reuse: bool = True,
 ) -> list[EngineResult]:
     """Compute all requests of one group and return their results in order.
 
@@ -84,13 +88,20 @@ def run_group(
         announce: Block in which a sample of so many tokens is computed, prompt plus answer budget: what was applied
             may follow its length, see `longbench_run.harness.attention.Applied.sample`.
         prefill_chunk: Prompt tokens per forward pass when generating; None for one pass.
+        prefix_reuse: Whether prompts that begin alike are computed once up to where they part. Only where the
+            method is ``prefix_causal``; results are the same within float tolerance.
 
     Raises:
         MethodNotApplicable: If the method cannot serve the model; that is no failure of a sample.
     """
     results = dict(
         iterate_group(
-            loaded, requests, prefix_causal=prefix_causal, announce=announce, prefill_chunk=prefill_chunk
+            loaded,
+            requests,
+            prefix_causal=prefix_causal,
+            announce=announce,
+            prefill_chunk=prefill_chunk,
+            prefix_reuse=prefix_reuse,
         )
     )
     return [results[index] for index in range(len(requests))]
@@ -103,11 +114,17 @@ def iterate_group(
     prefix_causal: bool,
     announce: Announce = nothing_announced,
     prefill_chunk: int | None = None,
+    prefix_reuse: bool = True,
 ) -> Iterator[tuple[int, EngineResult]]:
     """Do what `run_group` does, yielding (index, result) once for each request, as soon as it is finished."""
-    for index, request in enumerate(requests):
-        if isinstance(request, GenerateRequest):
-            yield index, _generated(loaded, request, announce, prefill_chunk)
+    to_generate = [
+        (index, request) for index, request in enumerate(requests) if isinstance(request, GenerateRequest)
+    ]
+    prefix = SharedPrefix() if prefix_causal and prefix_reuse and len(to_generate) > 1 else None
+    for place in sharing_order([request.prompt_ids for _, request in to_generate]):
+        index, request = to_generate[place]
+        yield index, _generated(loaded, request, announce, prefill_chunk, prefix)
+    del prefix
     scoring = _Scoring(loaded, requests, announce)
     yield from scoring.finished()
     for forward in plan_forwards(requests, prefix_causal=prefix_causal):
@@ -116,13 +133,17 @@ def iterate_group(
 
 
 def _generated(
-    loaded: LoadedModel, request: GenerateRequest, announce: Announce, prefill_chunk: int | None
+    loaded: LoadedModel,
+    request: GenerateRequest,
+    announce: Announce,
+    prefill_chunk: int | None,
+    prefix: SharedPrefix | None,
 ) -> EngineResult:
     memory = PeakMemory(loaded.devices)
     memory.start()
     try:
         with announce(len(request.prompt_ids) + request.max_new_tokens):
-            timed = generate_timed(loaded, request, prefill_chunk=prefill_chunk)
+            timed = generate_timed(loaded, request, prefill_chunk=prefill_chunk, prefix=prefix)
     except MethodNotApplicable:
         raise
     except Exception as error:
@@ -133,6 +154,7 @@ def _generated(
             status="ok",
             seconds_prefill=timed.seconds_prefill,
             seconds_decode=timed.seconds_decode,
+            tokens_reused=timed.tokens_reused,
             peak_bytes=memory.read(),
             prompt_sha256=token_sha256(request),
         )

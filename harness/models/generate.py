@@ -13,6 +13,7 @@ from transformers import Cache
 
 from longbench_run.harness.models.forward import last_logits, token_tensor
 from longbench_run.harness.models.load import LoadedModel
+from longbench_run.harness.models.prefix import SharedPrefix
 from longbench_run.tasks.base import Generated, GenerateRequest
 
 
@@ -23,6 +24,8 @@ class TimedGeneration:
     generated: Generated
     seconds_prefill: float
     seconds_decode: float
+    tokens_reused: int
+    """Prompt tokens whose keys and values were there already."""
 
 
 def generate(loaded: LoadedModel, request: GenerateRequest, *, prefill_chunk: int | None = None) -> Generated:
@@ -49,9 +52,16 @@ def generate(loaded: LoadedModel, request: GenerateRequest, *, prefill_chunk: in
 
 @torch.inference_mode()
 def generate_timed(
-    loaded: LoadedModel, request: GenerateRequest, *, prefill_chunk: int | None = None
+    loaded: LoadedModel,
+    request: GenerateRequest,
+    *,
+    prefill_chunk: int | None = None,
+    prefix: SharedPrefix | None = None,
 ) -> TimedGeneration:
-    """Do what `generate` does and measure it; the first token belongs to the prefill."""
+    """Do what `generate` does and measure it; the first token belongs to the prefill.
+
+    With a ``prefix``, what the prompt shares with the one before it is not computed again.
+    """
     if request.max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1, got {request.max_new_tokens}.")
     if not 0 <= request.min_new_tokens <= request.max_new_tokens:
@@ -61,7 +71,8 @@ def generate_timed(
     started = perf_counter()
     prompt = token_tensor(loaded, request.prompt_ids, name="prompt_ids")
     end_ids = loaded.end_ids.union(request.end_ids)
-    logits, cache = _prefill(loaded, prompt, prefill_chunk)
+    cache, reused = (None, 0) if prefix is None else prefix.take(request.prompt_ids)
+    logits, cache = _prefill(loaded, prompt[:, reused:], prefill_chunk, cache)
     token = _next_token(logits, request, end_ids, generated=0)
     prefilled = perf_counter()
     generated: list[int] = []
@@ -73,21 +84,28 @@ def generate_timed(
         logits, cache = last_logits(loaded, step, cache=cache, use_cache=True)
         token = _next_token(logits, request, end_ids, generated=len(generated))
     decoded = perf_counter()
+    if prefix is not None:
+        prefix.keep((*request.prompt_ids, *generated)[: _cached(cache)], cache)
     text = _text(loaded, generated)
     return TimedGeneration(
         generated=Generated(token_ids=tuple(generated), text=text[: _stop_at(loaded, generated, request)]),
         seconds_prefill=prefilled - started,
         seconds_decode=decoded - prefilled,
+        tokens_reused=reused,
     )
 
 
+def _cached(cache: Cache | None) -> int:
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
 def _prefill(
-    loaded: LoadedModel, prompt: Int[Tensor, "1 n"], chunk: int | None
+    loaded: LoadedModel, prompt: Int[Tensor, "1 n"], chunk: int | None, cache: Cache | None
 ) -> tuple[Float[Tensor, " vocabulary"], Cache | None]:
     if chunk is not None and chunk < 1:
         raise ValueError(f"prefill_chunk must be at least 1, got {chunk}.")
     step = chunk or prompt.shape[1]
-    logits, cache = last_logits(loaded, prompt[:, :step], use_cache=True)
+    logits, cache = last_logits(loaded, prompt[:, :step], cache=cache, use_cache=True)
     for start in range(step, prompt.shape[1], step):
         logits, cache = last_logits(loaded, prompt[:, start : start + step], cache=cache, use_cache=True)
     return logits, cache

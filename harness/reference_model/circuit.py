@@ -7,9 +7,9 @@ the start is given: every weight is trained.
 
 The residual stream has a slot of one head's size for each token that a place knows: itself and the four before it.
 The first layer brings the tokens one and two back, the second layer moves those from two back, so that they are three
-and four back. The third layer compares what a place and those before it hold with what stood before every other
-place, and reads the token there; where nothing compares well, it looks at ``<s>``, which says nothing. Four tokens, for fewer are not enough: after the second `13` of 13913, two tokens do
-not tell where to go on.
+and four back. The third layer compares what a place and those before it hold with what stood before every other place,
+and reads the token there; where nothing compares well, it looks at ``<s>``, which says nothing. Four tokens, for fewer
+are not enough: after the second `13` of 13913, two tokens do not tell where to go on.
 """
 
 from __future__ import annotations
@@ -95,8 +95,16 @@ def write_circuit(model: LlamaForCausalLM, *, base: float) -> None:
         _look_back(second, heads[head], distance, token / norms[1], inv_freq)
         second.v_proj.weight[heads[head], slots[read]] = identity
         second.o_proj.weight[slots[written], heads[head]] = norms[1] * identity
-    for head, (slowest_from, distance) in enumerate(COMPARERS):
-        _compare(third, heads[head], slots, slowest_from, distance, token / norms[2], inv_freq)
+    for head, (first_pair, distance) in enumerate(COMPARERS):
+        _compare(
+            third,
+            heads[head],
+            slots,
+            inv_freq,
+            first_pair=first_pair,
+            distance=distance,
+            held=token / norms[2],
+        )
         third.v_proj.weight[heads[head], slots[0]] = identity
         third.o_proj.weight[1:size, heads[head]][:, 1:] = READ / len(COMPARERS) * norms[2] * turned
         slowest = heads[head].start + size // 2 - 1
@@ -123,14 +131,15 @@ def _compare(
     layer: LlamaAttention,
     head: slice,
     slots: list[slice],
-    slowest_from: int,
+    inv_freq: torch.Tensor,
+    *,
+    first_pair: int,
     distance: float,
     held: float,
-    inv_freq: torch.Tensor,
 ) -> None:
     """Let a head attend to places before which the tokens stand that stand here."""
     half = len(inv_freq)
-    slow = torch.arange(slowest_from, half - 1)  # the slowest pair is the sink's
+    slow = torch.arange(first_pair, half - 1)  # the slowest pair is the sink's
     size = math.sqrt(MATCH * math.sqrt(2 * half) / (sum(WEIGHTS) * 2 * len(slow))) / held
     cos, sin = (function(inv_freq[slow] * distance)[:, None] for function in (torch.cos, torch.sin))
     for weight, (here, before) in zip(WEIGHTS, pairwise(slots), strict=True):

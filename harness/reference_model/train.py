@@ -184,7 +184,9 @@ class Training:
         if (kinds == Kind.ANSWER).any():
             of_answers = kinds == Kind.ANSWER
             answers = (places[of_answers].diff(prepend=places.new_tensor([-2])) > 1).cumsum(0) - 1
-            wrong = torch.zeros(int(answers[-1]) + 1, device=device).index_add_(0, answers, 1 - right[of_answers])
+            wrong = torch.zeros(int(answers[-1]) + 1, device=device).index_add_(
+                0, answers, 1 - right[of_answers]
+            )
             progress.answers += 0.05 * ((wrong == 0).float().mean().item() - progress.answers)
 
     def _learning_rate(self, stage: Stage) -> float:
