@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from longbench_run.harness.estimate import CellEstimate, cell_estimates, seconds
+from longbench_run.harness.footprint import Footprint, cell_footprint, gibibytes, memory_of
 from longbench_run.harness.lengths import short_length
 
 if TYPE_CHECKING:
@@ -53,10 +54,31 @@ def describe(prepared: PreparedRun, *, as_json: bool) -> str:
             f"{len(estimates)} cells, {sum(e.samples for e in estimates)} samples, "
             f"{sum(e.tokens for e in estimates):,} tokens: roughly {_duration(duration)} on {device} "
             "(an order of magnitude; what is stored already is counted too).",
+            *_memory(prepared),
             f"Output: {prepared.folder}",
             "",
         ]
     )
+
+
+def _memory(prepared: PreparedRun) -> Iterator[str]:
+    """Yield what the largest cell of each model needs."""
+    largest: dict[str, tuple[Footprint, PlannedCell]] = {}
+    for cell in prepared.plan.cells:
+        if cell.not_applicable is None:
+            needed = cell_footprint(cell, prepared.first)
+            label = cell.weights.model_label
+            if label not in largest or needed.total > largest[label][0].total:
+                largest[label] = (needed, cell)
+    for label, (needed, cell) in largest.items():
+        device = cell.weights.inspected.facts.device
+        there = memory_of(device)
+        of = f" of the {gibibytes(there)} of {device}" if there is not None else ""
+        yield (
+            f"Memory of {label} at {short_length(cell.context_length)}: about {gibibytes(needed.total)}{of} "
+            f"(weights {gibibytes(needed.weights)}, cache {gibibytes(needed.cache)}, "
+            f"activations {gibibytes(needed.activations)})."
+        )
 
 
 def _row(entry: CellEstimate) -> tuple[str, ...]:
@@ -104,6 +126,7 @@ def _machine_readable(
                 "seed": cell.seed,
                 "samples": by_cell[cell.cell_id].samples if cell.cell_id in by_cell else 0,
                 "tokens": by_cell[cell.cell_id].tokens if cell.cell_id in by_cell else 0,
+                "bytes": cell_footprint(cell, prepared.first).total,
                 "not_applicable": cell.not_applicable,
             }
             for cell in prepared.plan.cells

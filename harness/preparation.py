@@ -13,6 +13,7 @@ from longbench_run.harness.choices import Choices, choose
 from longbench_run.harness.environment import package_versions
 from longbench_run.harness.errors import ConfigError, LongbenchError
 from longbench_run.harness.finished import plan_key
+from longbench_run.harness.footprint import check_memory
 from longbench_run.harness.matrix import first_samples, plan_run
 from longbench_run.harness.plan import FirstSamples, Plan, Weights
 from longbench_run.harness.run_key import AskedWeights, output_folder, run_key
@@ -66,9 +67,11 @@ def prepare(
         if entry.method_weights is None:
             _warn_of_window(entry.model_label, entry.inspected.facts)
     plan = plan_run(loaded, choices, weights)
+    first = first_samples(plan)
+    check_memory(plan, first)
     return PreparedRun(
         plan=plan,
-        first=first_samples(plan),
+        first=first,
         weights=tuple(weights),
         folder=folder,
         run_key=key,

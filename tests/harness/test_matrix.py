@@ -277,14 +277,12 @@ def groups_of(plan):
     ]
 
 
-def test_lengths_of_one_document_are_one_group_and_passkeys_are_their_own():
+def test_lengths_of_one_document_are_one_group_and_so_is_a_depth_grid_of_passkeys():
     plan = plan_of(methods="pi", baseline=False, lengths="1k,2k", samples=2)
 
     assert groups_of(plan) == [
-        ("pi", "passkey", [(1024, 0)]),
-        ("pi", "passkey", [(1024, 1)]),
-        ("pi", "passkey", [(2048, 0)]),
-        ("pi", "passkey", [(2048, 1)]),
+        ("pi", "passkey", [(1024, 0), (1024, 1)]),
+        ("pi", "passkey", [(2048, 0), (2048, 1)]),
         ("pi", "perplexity", [(1024, 0), (2048, 0)]),
         ("pi", "perplexity", [(1024, 1), (2048, 1)]),
     ]
@@ -304,8 +302,8 @@ def test_seeds_are_never_in_one_group():
     assert [[c.seed for c, _ in g.members] for run in plan.method_runs() for g in run.groups()] == [[0], [1]]
 
 
-def test_more_samples_keep_the_groups_that_were():
-    few, many = (groups_of(plan_of(lengths="1k,2k", samples=n)) for n in (2, 5))
+def test_more_samples_keep_the_groups_that_were_full():
+    few, many = (groups_of(plan_of(lengths="1k,2k", samples=n)) for n in (10, 25))
 
     assert all(group in many for group in few)
 

@@ -7,11 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
+from longbench_run.harness import reference_model
 from longbench_run.harness.attention.continuation import continued
+from longbench_run.harness.chat import TaskTokenizer
 from longbench_run.harness.methods import parse_method
 from longbench_run.harness.models.engine import run_group
 from longbench_run.harness.models.prefix import SharedPrefix, common_prefix, sharing_order
+from longbench_run.harness.reference_model.tokenizer import load_tokenizer
 from longbench_run.tasks.base import GenerateRequest
+from longbench_run.tasks.passkey import Passkey
 
 PROMPTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8).map(tuple), min_size=1, max_size=8)
 
@@ -79,3 +83,17 @@ def test_a_cache_that_does_not_hold_what_was_said_is_not_kept():
     prefix.keep((1, 2, 3), DynamicCache())
 
     assert prefix.take((1, 2, 4)) == (None, 0)
+
+
+def test_a_passkey_depth_grid_computes_less_than_two_thirds_of_its_tokens():
+    tokenizer = TaskTokenizer(tokenizer=load_tokenizer(reference_model.path()))
+    samples = list(Passkey().samples(context_length=8192, count=10, seed=0, tokenizer=tokenizer))
+    keys = {Passkey().group_key(context_length=8192, index=sample.index) for sample in samples}
+    prompts = [sample.request.prompt_ids for sample in samples]
+    computed, last = 0, ()
+    for place in sharing_order(prompts):
+        computed += len(prompts[place]) - common_prefix(last, prompts[place])
+        last = prompts[place]
+
+    assert len(keys) == 1
+    assert computed <= 0.65 * sum(map(len, prompts))
