@@ -133,15 +133,14 @@ def _dispatch(found: argparse.Namespace, words: Sequence[str]) -> int:
 
         sys.stdout.write(f"longbench-run {version('longbench-run')}\n")
         return 0
-    from longbench_run.harness import cli_commands, cli_compare, cli_score
+    from longbench_run.harness import cli_commands, cli_compare, cli_report, cli_score
 
     if found.command == "run":
         return cli_commands.run(found, words, preset_variable=os.environ.get(PRESET_VARIABLE))
-    if found.command == "report":
-        return cli_commands.report(found.runs, output=found.output)
     if found.command == "list":
         return cli_commands.list_names(found.kind, verbose=found.verbose)
     others = {
+        "report": cli_report.report,
         "show": cli_commands.show,
         "score": cli_score.score,
         "export": cli_commands.export,

@@ -25,8 +25,11 @@ exit codes: 0 done, 2 an error to mend, 3 some cells failed, 130 interrupted (no
 _REPORT_EXAMPLES = """\
 examples:
   longbench-run report runs/paper
-      write report.md and its figures into the run's folder
+      write report.html, report.md and figures into the run's folder
   longbench-run report runs/first runs/second --output reports/both
+      two runs one after the other: samples of two runs are never pooled
+  longbench-run report runs/paper --format latex,csv --style paper --against yarn --output paper/tables
+      tables and figures of a paper, beside the numbers that another one printed
 """
 _COMPARE_EXAMPLES = """\
 examples:
@@ -179,6 +182,15 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FOLDER", help="where the report goes (default: the first run's folder)"
     )
+    parser.add_argument(
+        "--format",
+        metavar="LIST",
+        help="formats separated by commas: md, html, latex, csv (default: md,html)",
+    )
+    parser.add_argument(
+        "--style", metavar="NAME", help="figures for a column of a paper, or for slides: paper, slides"
+    )
+    parser.add_argument("--against", metavar="NAME", help="published numbers beside yours, e.g. entropy-abf")
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -278,7 +290,7 @@ COMMANDS = (
     Command(
         name="report",
         help="write the report of stored runs",
-        description="Write report.md and its figures.",
+        description="Write the report of stored runs: pages to read, figures, tables for a paper.",
         examples=_REPORT_EXAMPLES,
         add_arguments=_add_report,
     ),

@@ -110,13 +110,16 @@ def _finish(summary: RunSummary, *, as_json: bool) -> int:
 
 
 def _report_page(summary: RunSummary) -> Path:
-    """Write the report; one that is newer than every record is left as it is."""
-    page, records = summary.folder / "report.md", summary.folder / "records.jsonl"
-    if summary.computed == 0 and page.exists() and page.stat().st_mtime_ns >= records.stat().st_mtime_ns:
-        return page
-    from longbench_run.reports.markdown import write_report
+    """Write the report and return the page to open; one that is newer than every record is left as it is."""
+    from longbench_run.reports.document import HTML_PAGE, MARKDOWN_PAGE
 
-    return write_report([summary.folder], summary.folder)
+    pages = [summary.folder / name for name in (HTML_PAGE, MARKDOWN_PAGE)]
+    written = (summary.folder / "records.jsonl").stat().st_mtime_ns
+    if summary.computed or any(not page.exists() or page.stat().st_mtime_ns < written for page in pages):
+        from longbench_run.reports.report import write_report
+
+        write_report([summary.folder], summary.folder)
+    return pages[0]
 
 
 def _machine_readable(summary: RunSummary, page: Path) -> Mapping[str, Any]:
@@ -132,14 +135,6 @@ def _machine_readable(summary: RunSummary, page: Path) -> Mapping[str, Any]:
         "failed_cells": summary.failed_cells,
         "cells": [asdict(cell) for cell in cells(load(summary.folder))],
     }
-
-
-def report(runs: Sequence[str], *, output: str | None) -> int:
-    """Write the report of stored runs and print where it is."""
-    from longbench_run.reports.markdown import write_report
-
-    sys.stdout.write(f"{write_report(runs, output if output is not None else runs[0])}\n")
-    return 0
 
 
 def list_names(kind: str, *, verbose: bool) -> int:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from longbench_run.harness.sample_cache import request_tokens
 from longbench_run.results.records import Bucket, Failure, Record, sample_key
-from longbench_run.tasks.base import Generated
+from longbench_run.tasks.base import Generated, GenerateRequest
 
 if TYPE_CHECKING:
     from longbench_run.harness.models.engine import EngineResult
     from longbench_run.harness.plan import PlannedCell
     from longbench_run.results.records import Status
-    from longbench_run.tasks.base import Sample, Score
+    from longbench_run.tasks.base import Request, Sample, Score, Tokenizer
+
+HEAD_TOKENS, TAIL_TOKENS = 48, 96
+"""Tokens of a prompt's ends that are kept to read: what is asked for mostly stands at its end."""
 
 
 def sample_record(
@@ -112,6 +115,7 @@ def _base(cell: PlannedCell, sample: Sample, *, factor_policy: str, prompt_sha25
         index=sample.index,
         prompt_sha256=prompt_sha256,
     )
+    head, tail = prompt_ends(sample.request, cell.weights.tokenizer)
     return Record(
         cell_id=cell.cell_id,
         cell=cell.identity,
@@ -122,6 +126,8 @@ def _base(cell: PlannedCell, sample: Sample, *, factor_policy: str, prompt_sha25
         sample_key=key,
         status="error",
         prompt_tokens=request_tokens(sample.request),
+        prompt_head=head,
+        prompt_tail=tail,
         depth=sample.depth,
         document=sample.document,
         source_length=sample.source_length,
@@ -131,6 +137,22 @@ def _base(cell: PlannedCell, sample: Sample, *, factor_policy: str, prompt_sha25
         target=sample.target,
         answers=sample.answers,
     )
+
+
+def prompt_ends(request: Request, tokenizer: Tokenizer) -> tuple[str, str | None]:
+    """Return the text that a prompt begins with, and the text that it ends with; None where the first is all of it.
+
+    Args:
+        request: What the model computes; of several windows, the first one's beginning and the last one's end.
+        tokenizer: Of the model.
+    """
+    if isinstance(request, GenerateRequest):
+        first = last = request.prompt_ids
+    else:
+        first, last = request.windows[0].token_ids, request.windows[-1].token_ids
+    if first == last and len(first) <= HEAD_TOKENS + TAIL_TOKENS:
+        return tokenizer.decode(first), None
+    return tokenizer.decode(first[:HEAD_TOKENS]), tokenizer.decode(last[-TAIL_TOKENS:])
 
 
 def _checked(base: Record, update: dict[str, object]) -> Record:

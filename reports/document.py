@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
+    from longbench_run.reports.figures import Style
     from longbench_run.results.table import CellKey
+
+FIGURES = "figures"
+"""Folder of the figures of a report, beside its pages."""
+TABLES = "tables"
+"""Folder of its tables as files, where a format has them."""
+
+MARKDOWN_PAGE, HTML_PAGE = "report.md", "report.html"
 
 Kind = Literal["plain", "code", "strong"]
 
@@ -98,7 +106,7 @@ class Table:
     """A table, with what makes it stand alone: in a paper, or as a file."""
 
     name: str
-    """Of its file, without a suffix; made unique by who writes it."""
+    """Of its file, without a suffix; made fit for one, and unique, before anything is written."""
     caption: Text
     """Model, protocol, factor policy, n, kind of interval, run."""
     head: tuple[Text, ...]
@@ -113,25 +121,33 @@ class Figure:
     """A figure, drawn when a format wants it."""
 
     name: str
-    """Of its file, without a suffix; made unique by who writes it."""
+    """Of its file, as a table's."""
     title: str
     alt: str
     """The figure in words, for those who cannot see it."""
     caption: Text
-    draw: Callable[[], MatplotlibFigure]
+    draw: Callable[[Style], MatplotlibFigure]
+    """Draws it for where it is shown."""
 
 
 Block: TypeAlias = Heading | Paragraph | Items | Listing | Table | Figure
 """A report is a sequence of these."""
 
 
-def cell(content: str | Span | Text, *, sort: float | None = None, is_best: bool = False) -> Cell:
+def cell(
+    content: str | Span | Text,
+    *,
+    sort: float | None = None,
+    is_best: bool = False,
+    samples: CellKey | None = None,
+) -> Cell:
     """Return a cell.
 
     Args:
         content: Its text; a string is plain.
         sort: What it is sorted by, where that is not its text.
         is_best: Whether it is shown as the best.
+        samples: Whose samples are behind it, where there are some to read.
     """
     line = text(content) if isinstance(content, str | Span) else content
-    return Cell(text=line, sort=sort, is_best=is_best)
+    return Cell(text=line, sort=sort, is_best=is_best, samples=samples)

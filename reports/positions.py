@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from textwrap import wrap
+from functools import partial
 from typing import TYPE_CHECKING
 
-from longbench_run.reports.figures import BASELINE, MethodStyle, house_style, legend_label, method_styles
+from longbench_run.reports.axes import bounded_limits, set_value_label
+from longbench_run.reports.captions import about, caption
+from longbench_run.reports.document import Block, Figure
+from longbench_run.reports.figures import (
+    BASELINE,
+    MethodStyle,
+    Style,
+    house_style,
+    legend_label,
+    method_handle,
+    method_styles,
+)
+from longbench_run.reports.layout import frame_figure
 from longbench_run.reports.panels import INTERVAL_NAMES, Panel
-from longbench_run.reports.text import length_label, multiple_label, shortened, visible
+from longbench_run.reports.text import length_label, multiple_label, visible
 from longbench_run.results.positions import MIDDLE, PositionCurve
+from longbench_run.results.records import RunHeader
 from longbench_run.results.statistics import SMALLEST_COUNT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 _MOST_COLUMNS = 2
-_PANEL_HEIGHT = 2.15
-"""Inches."""
+_MOST_BANDS = 6
+_ROW = 14.5
+"""Height of a panel, in font sizes."""
 _BAND = 0.12
 """Opacity of an interval: those of several methods lie on each other."""
-_LONGEST_CAPTION = 110
 
 
 def fewest_samples(panel: Panel) -> int:
@@ -43,49 +56,70 @@ def has_position_figure(panel: Panel) -> bool:
     return fewest_samples(panel) >= SMALLEST_COUNT
 
 
-def position_figure(panel: Panel) -> Figure:
+def position_blocks(panel: Panel, header: RunHeader) -> Iterator[Block]:
+    """Yield the figure of a panel by position, where there are curves and enough samples for intervals.
+
+    Args:
+        panel: One model, task and metric.
+        header: The run.
+    """
+    if not has_position_figure(panel):
+        return
+    yield Figure(
+        name="-".join((*panel.name, "by-position", panel.model.label)),
+        title=f"{panel.title} by position, {panel.model.label}",
+        alt=position_alt_text(panel),
+        caption=caption(
+            panel,
+            header,
+            f"{panel.title} by position of what is asked for ({panel.direction})",
+            (position_count_text(panel), _interval_text(panel)),
+        ),
+        draw=partial(position_figure, panel),
+    )
+
+
+def position_figure(panel: Panel, style: Style = "report") -> MatplotlibFigure:
     """Draw mean over position: one panel per context length, one line per method, 95 % intervals shaded.
 
     Args:
         panel: It has curves.
+        style: Where the figure is shown.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
+    from matplotlib.figure import Figure as MatplotlibFigure
     from matplotlib.patches import Patch
 
     lengths, methods = _shown(panel)
     columns = min(_MOST_COLUMNS, len(lengths))
     rows = math.ceil(len(lengths) / columns)
-    with house_style():
-        figure = Figure(figsize=(7.0, 1.3 + _PANEL_HEIGHT * rows))
+    with house_style(style):
+        figure = MatplotlibFigure()
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         styles = method_styles(panel.methods)
+        bands = [Patch(facecolor="#555555", alpha=2 * _BAND)] if len(methods) <= _MOST_BANDS else []
         for place, axes in enumerate(grid.flat):
             if place >= len(lengths):
                 axes.set_axis_off()
                 continue
             for method in methods:
                 if curve := panel.curves.get((method, lengths[place])):
-                    _draw_curve(axes, curve, styles[method], is_baseline=method == BASELINE)
+                    _draw_curve(axes, curve, styles[method], has_band=bool(bands))
             _set_axes(axes, panel, lengths[place])
             if place % columns == 0:
-                axes.set_ylabel(f"{visible(panel.quantity)} ({panel.direction})")
+                set_value_label(axes, panel)
             if place + columns >= len(lengths):  # nothing is drawn below it
-                axes.set_xlabel("position of what is asked for\n(0: beginning, 1: end of the context)")
                 axes.tick_params(labelbottom=True)
-        title = f"{visible(panel.title)} by position"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-        figure.supxlabel(_caption(panel), fontsize=7, color="#555555", x=0.01, ha="left")
-        handles = [
-            Line2D([], [], color=s.colour, marker=s.marker, linestyle=s.line, markerfacecolor=s.face)
-            for s in (styles[method] for method in methods)
-        ]
-        band = Patch(facecolor="#555555", alpha=2 * _BAND)
-        figure.legend(
-            [*handles, band],
-            [*(legend_label(method) for method in methods), "95 % interval"],
-            loc="outside right center",
-            handlelength=2.8,
+        frame_figure(
+            figure,
+            title=f"{panel.title} by position",
+            about=about(panel, position_count_text(panel), _interval_text(panel)),
+            body=_ROW * rows + 1,
+            across="position of what is asked for (0: beginning, 1: end of the context)",
+            handles=[*(method_handle(styles[method]) for method in methods), *bands],
+            labels=[*map(legend_label, methods), *["95 % interval"] * len(bands)],
+            notes=[]
+            if bands
+            else ["Intervals stand in the table: bands of so many lines would cover each other."],
         )
     return figure
 
@@ -146,10 +180,10 @@ def position_notes(panel: Panel) -> str:
         panel: It has curves.
     """
     return (
-        f"{_count_text(panel)}. Depth of the U: mean of both ends minus mean of the positions from {MIDDLE.low:g} to "
-        f"{MIDDLE.high:g}, by question; above 0 the middle is worse. Worst position and spread (best minus worst): in "
-        "parentheses what as many samples are expected to give where the position makes no difference (simulated: "
-        "scores permuted among the positions of each question)."
+        f"{position_count_text(panel)}. Depth of the U: mean of both ends minus mean of the positions from "
+        f"{MIDDLE.low:g} to {MIDDLE.high:g}, by question; above 0 the middle is worse. Worst position and spread (best "
+        "minus worst): in parentheses what as many samples are expected to give where the position makes no difference "
+        "(simulated: scores permuted among the positions of each question)."
     )
 
 
@@ -161,7 +195,7 @@ def _shown(panel: Panel) -> tuple[list[int], list[str]]:
     )
 
 
-def _draw_curve(axes: Axes, curve: PositionCurve, style: MethodStyle, *, is_baseline: bool) -> None:
+def _draw_curve(axes: Axes, curve: PositionCurve, style: MethodStyle, *, has_band: bool) -> None:
     points = [(point.depth, point.mean) for point in curve.points if point.mean.value is not None]
     axes.plot(
         [depth for depth, _ in points],
@@ -169,11 +203,14 @@ def _draw_curve(axes: Axes, curve: PositionCurve, style: MethodStyle, *, is_base
         color=style.colour,
         linestyle=style.line,
         marker=style.marker,
-        markersize=4,
         markerfacecolor=style.face,
-        zorder=4 if is_baseline else 3,
+        markeredgecolor=style.edge,
+        markeredgewidth=style.edge_width,
+        zorder=4 if curve.key.method_label == BASELINE else 3,
         clip_on=False,
     )
+    if not has_band:
+        return
     bounds = [(depth, mean.interval) for depth, mean in points if mean.interval]
     axes.fill_between(
         [depth for depth, _ in bounds],
@@ -188,27 +225,17 @@ def _draw_curve(axes: Axes, curve: PositionCurve, style: MethodStyle, *, is_base
 
 def _set_axes(axes: Axes, panel: Panel, length: int) -> None:
     window = panel.model.original_context_length
-    axes.set_title(f"{length_label(length)} tokens ({multiple_label(length, window)})", fontsize=8.5)
+    axes.set_title(f"{length_label(length)} tokens ({multiple_label(length, window)})")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.set_xlim(-0.04, 1.04)
-    low, high = panel.metric.minimum, panel.metric.maximum
-    if low is not None and high is not None:
-        margin = 0.04 * (high - low)
-        axes.set_ylim(low - margin, high + margin)
+    if limits := bounded_limits(panel):
+        axes.set_ylim(*limits)
 
 
-def _caption(panel: Panel) -> str:
+def _interval_text(panel: Panel) -> str:
     points = [point for curve in panel.curves.values() for point in curve.points]
     kinds = dict.fromkeys(INTERVAL_NAMES[point.mean.kind] for point in points if point.mean.kind)
-    parts = (
-        shortened(panel.model.label, 60),
-        f"protocol {panel.task.protocol}",
-        f"factor {panel.factor_policy}",
-        _count_text(panel),
-        f"95 % interval: {', '.join(kinds)}" if kinds else "no interval",
-        f"original window {panel.model.original_context_length} tokens",
-    )
-    return "\n".join(wrap(visible(" · ".join(parts)), _LONGEST_CAPTION))
+    return f"95 % interval: {', '.join(kinds)}" if kinds else "no interval"
 
 
 def _in_words(panel: Panel, curve: PositionCurve) -> str:
@@ -224,7 +251,12 @@ def _in_words(panel: Panel, curve: PositionCurve) -> str:
     )
 
 
-def _count_text(panel: Panel) -> str:
+def position_count_text(panel: Panel) -> str:
+    """Say how many samples stand behind a mean at one position.
+
+    Args:
+        panel: It has curves.
+    """
     counts = sorted({point.mean.samples for curve in panel.curves.values() for point in curve.points})
     return (
         f"n = {' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} at each position"

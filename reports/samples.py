@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from longbench_run.reports.text import length_label, score_text, shortened, visible
 from longbench_run.results.records import Record, ResultsError, Status
 from longbench_run.results.store import read_run
 
-_LONGEST_TEXT = 2000
+LONGEST_TEXT = 2000
+"""Characters of what a model wrote that are shown."""
 
 
 def show_samples(
@@ -81,33 +83,73 @@ def show_samples(
     return "\n\n".join(blocks) + "\n"
 
 
+class DescribedSample(NamedTuple):
+    """What is known of a sample, in words; what it does not have is left out."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    """Pairs of a name and a short value."""
+    texts: tuple[tuple[str, str], ...]
+    """Pairs of a name and what a source or a model wrote: untrusted, of any length."""
+
+
+def described(
+    values: Mapping[str, Any], *, seed: int, scores: Mapping[str, float], failure: str | None
+) -> DescribedSample:
+    """Return a sample in words.
+
+    Args:
+        values: Fields of a `Record` by name; None is what it does not have.
+        seed: Of the samples.
+        scores: Metric -> value.
+        failure: Type and message of what went wrong.
+    """
+    depth, truncated = values["depth"], values["tokens_truncated"]
+    at = "" if values["truncated_at"] is None else f" after token {values['truncated_at']}"
+    facts = (
+        ("status", values["status"]),
+        ("scores", ", ".join(f"{key} {score_text(value, digits=4)}" for key, value in scores.items())),
+        ("document", values["document"]),
+        ("depth", None if depth is None else f"{depth:.2f}"),
+        ("prompt tokens", values["prompt_tokens"]),
+        ("scored tokens", values["scored_tokens"]),
+        ("truncated", f"{truncated} tokens{at}" if truncated else None),
+        ("evidence", "cut off" if values["evidence_survived"] is False else None),
+    )
+    others = [answer for answer in values["answers"] or () if answer != values["target"]]
+    texts = (
+        ("prompt begins" if values["prompt_tail"] else "prompt", values["prompt_head"]),
+        ("prompt ends", values["prompt_tail"]),
+        ("target", values["target"]),
+        ("also right", " | ".join(others)),
+        ("prediction", "(empty)" if values["prediction"] == "" else values["prediction"]),
+        ("failure", failure),
+    )
+    name = "whole cell" if values["index"] is None else f"sample {values['index']}"
+    return DescribedSample(
+        name=f"seed {seed}, {name}",
+        facts=tuple((name, str(value)) for name, value in facts if value is not None and value != ""),
+        texts=tuple((name, str(value)) for name, value in texts if value is not None and value != ""),
+    )
+
+
 def _sample(record: Record) -> str:
-    cell = record.cell
-    name = "whole cell" if record.index is None else f"sample {record.index}"
-    facts = [
-        ("status", record.status),
-        ("scores", ", ".join(f"{key} {score_text(value, digits=4)}" for key, value in record.scores.items())),
-        ("document", record.document),
-        ("depth", None if record.depth is None else f"{record.depth:.2f}"),
-        ("prompt tokens", None if record.prompt_tokens is None else str(record.prompt_tokens)),
-        ("scored tokens", None if record.scored_tokens is None else str(record.scored_tokens)),
-        ("truncated", f"{record.tokens_truncated} tokens" if record.tokens_truncated else None),
-        ("evidence", "cut off" if record.evidence_survived is False else None),
-        ("target", record.target),
-        ("prediction", record.prediction),
-        ("failure", f"{record.failure.type}: {record.failure.message}" if record.failure else None),
-    ]
-    place = f"{cell.task.name} at {length_label(cell.context_length)}, seed {cell.seed}, {name}"
+    cell, failure = record.cell, record.failure
+    found = described(
+        dict(record),
+        seed=cell.seed,
+        scores=record.scores,
+        failure=f"{failure.type}: {failure.message}" if failure else None,
+    )
+    place = f"{cell.task.name} at {length_label(cell.context_length)}, {found.name}"
     lines = [visible(f"{record.model_label}, {record.method_label}, {place}")]
-    lines += [f"  {key + ':':<15}{_shown(text)}" for key, text in facts if text is not None and text != ""]
-    if record.prediction == "":
-        lines.append(f"  {'prediction:':<15}(empty)")
+    lines += [f"  {name + ':':<15}{_shown(value)}" for name, value in (*found.facts, *found.texts)]
     return "\n".join(lines)
 
 
 def _shown(text: str) -> str:
     """Return text on one line, spelled out, and cut where nobody reads on."""
-    return shortened(visible(text), _LONGEST_TEXT)
+    return shortened(visible(text), LONGEST_TEXT)
 
 
 def _check(run: Path | str, name: str, value: str | None, known: Iterable[str]) -> None:

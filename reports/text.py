@@ -16,6 +16,8 @@ def visible(text: str) -> str:
     Args:
         text: Anything, e.g. what a model wrote.
     """
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else _SHORT_ESCAPES.get(char) or _spelled(char) for char in text
     )
@@ -54,7 +56,7 @@ def markdown_text(text: str) -> str:
         text: Anything; made visible first.
     """
     text = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$@]|:(?=[^\s\d])|(?<=www)\.)", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]#!|~$@]|^[+-](?=\s)|:(?=[^\s\d])|(?<=www)\.)", r"\\\1", text)
 
 
 def length_label(tokens: int) -> str:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longbench_run.results.best import best_cells
     from longbench_run.results.comparison import Comparison, compare_runs
     from longbench_run.results.positions import by_position, position_curves, position_effects
     from longbench_run.results.records import Record, ResultsError, RunHeader
@@ -23,6 +24,7 @@ __all__ = [
     "ResultsError",
     "RunHeader",
     "Store",
+    "best_cells",
     "by_position",
     "by_truncation",
     "compare_runs",
@@ -40,6 +42,7 @@ _MODULES = {
     "ResultsError": "records",
     "RunHeader": "records",
     "Store": "store",
+    "best_cells": "best",
     "by_position": "positions",
     "by_truncation": "truncation",
     "compare_runs": "comparison",

@@ -26,6 +26,8 @@ COLUMNS: Mapping[str, str] = {
     "depth": "place of the needle, 0 to 1",
     "source_length": "length of the source, in the unit that its data counts in",
     "prompt_tokens": "tokens that went in",
+    "prompt_head": "what the prompt begins with, or all of it where it is short",
+    "prompt_tail": "what the prompt ends with; missing where its head is all of it",
     "generated_tokens": "tokens that came out",
     "scored_tokens": "tokens whose nll was taken",
     "tokens_truncated": "tokens of the source that were cut to fit",
@@ -59,7 +61,11 @@ WHOLE_NUMBERS = (
     "peak_bytes",
 )
 """Columns of whole numbers that may be missing."""
-OF_RECORD = (
+NUMBERS = ("score", "weight", "depth", "minimum", "maximum", "seconds_prefill", "seconds_decode")
+"""Columns of other numbers that may be missing."""
+TEXTS = ("prompt_head", "prompt_tail", "prediction", "target", "answers")
+"""Columns of what was asked and said: what is computed does without them, and they are most of a large run."""
+OF_SAMPLE = (
     "weight",
     "status",
     "index",
@@ -67,6 +73,8 @@ OF_RECORD = (
     "depth",
     "source_length",
     "prompt_tokens",
+    "prompt_head",
+    "prompt_tail",
     "generated_tokens",
     "scored_tokens",
     "tokens_truncated",
@@ -78,7 +86,6 @@ OF_RECORD = (
     "seconds_prefill",
     "seconds_decode",
     "peak_bytes",
-    "cell_id",
     "sample_key",
 )
-"""Columns that are fields of a record, of the same name."""
+"""Columns that are fields of a sample's part of a record, of the same name."""

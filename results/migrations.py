@@ -9,13 +9,14 @@ from longbench_run.results.records import SCHEMA_VERSION, ResultsError
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-RECORD_MIGRATIONS: Mapping[int, Migration] = {1: dict}
+RECORD_MIGRATIONS: Mapping[int, Migration] = {1: dict, 2: dict}
 """Schema version -> pure function to the next version, for lines of ``records.jsonl``.
 
-2 adds fields that may be absent: where truncation began, all answers, the source's length, the chat template.
+2 adds fields that may be absent: where truncation began, all answers, the source's length, the chat template. 3
+adds both ends of the prompt.
 """
 
-HEADER_MIGRATIONS: Mapping[int, Migration] = {1: dict}
+HEADER_MIGRATIONS: Mapping[int, Migration] = {1: dict, 2: dict}
 """The same for ``run.json``: 2 adds the suites that tasks are parts of, and which protocols are references."""
 
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import CoreSchema, core_schema
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CELL_ID_VERSION = 1
 
 Status = Literal["ok", "error", "out_of_memory", "not_applicable"]
@@ -43,7 +44,19 @@ def _storable(text: str) -> str:
     return text
 
 
-ForeignText = Annotated[str, AfterValidator(_storable)]
+class _Storable:
+    """Validates foreign text; what is read from JSON is UTF-8 already, and a million texts take their time."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(_source: object, _handler: object) -> CoreSchema:
+        text = core_schema.str_schema()
+        return core_schema.json_or_python_schema(
+            json_schema=text,
+            python_schema=core_schema.no_info_after_validator_function(_storable, text),
+        )
+
+
+ForeignText = Annotated[str, _Storable]
 """Text that a model, a file name or a library wrote."""
 
 
@@ -156,8 +169,8 @@ class Bucket(Row):
     tokens: int
 
 
-class Record(Row):
-    """One sample, or (status ``not_applicable``) one row for a whole cell."""
+class CellPart(Row):
+    """The fields of a record that all records of a cell have in common; they are written first."""
 
     schema_version: int = SCHEMA_VERSION
     cell_id: str
@@ -167,6 +180,11 @@ class Record(Row):
     """What the user called it; runs are compared by labels."""
     factor_policy: str
     """``fixed``, ``per-length`` or the number given."""
+
+
+class SamplePart(Row):
+    """The fields of a record that are of its sample alone."""
+
     index: int | None
     """Sample number in the cell; None for a ``not_applicable`` cell."""
     sample_key: str | None = None
@@ -174,6 +192,10 @@ class Record(Row):
     failure: Failure | None = None
     prompt_tokens: int | None = None
     """Tokens that went in, special tokens counted."""
+    prompt_head: ForeignText | None = None
+    """What the prompt begins with, or all of it where it is short."""
+    prompt_tail: ForeignText | None = None
+    """What it ends with; None where ``prompt_head`` is all of it."""
     generated_tokens: int | None = None
     scored_tokens: int | None = None
     depth: float | None = None
@@ -199,6 +221,13 @@ class Record(Row):
     peak_bytes: int | None = None
     applied_hash: str | None = None
     """sha256 of what was really applied to the model: inverse frequencies, scale, layers touched."""
+
+
+class Record(SamplePart, CellPart):
+    """One sample, or (status ``not_applicable``) one row for a whole cell.
+
+    Fields are in the order of the bases from the last one: those of the cell, then those of the sample.
+    """
 
 
 class MetricInfo(Row):

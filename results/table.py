@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from longbench_run.results.columns import COLUMNS, OF_RECORD, WHOLE_NUMBERS
-from longbench_run.results.lines import read_lines
-from longbench_run.results.records import MetricInfo, Record, Status
+import numpy as np
+
+from longbench_run.results.lines import read_parts
+from longbench_run.results.records import Status
+from longbench_run.results.rows import Rows
 from longbench_run.results.statistics import Estimate, IntervalKind, estimate
 from longbench_run.results.store import read_header, records_path
 
@@ -92,44 +94,18 @@ def load(*runs: Path | str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    rows = Rows()
     orders: dict[str, dict[str, None]] = {"run": {}, "model_label": {}, "method_label": {}, "task": {}}
-    numbers: list[int] = []
-    last: dict[tuple[str, str, int | None], int] = {}
     for run in runs:
         header = read_header(run)
         orders["run"].setdefault(str(run))
         orders["model_label"].update(dict.fromkeys(model.label for model in header.models))
         orders["method_label"].update(dict.fromkeys(header.methods))
         orders["task"].update(dict.fromkeys(task.name for task in header.tasks))
-        metrics = {task.name: {metric.name: metric for metric in task.metrics} for task in header.tasks}
-        references = {(task.name, task.protocol): task.reference for task in header.tasks}
-        setups: dict[str, str] = {}
-        for number, (record, _) in enumerate(read_lines(records_path(run))):
-            if record.cell_id not in setups:
-                setups[record.cell_id] = record.cell.setup_id()
-            last[str(run), record.cell_id, record.index] = number
-            task = record.cell.task
-            shared = {
-                **_shared(record),
-                "run": str(run),
-                "setup_id": setups[record.cell_id],
-                "reference": references.get((task.name, task.protocol)),
-            }
-            for row in _rows(shared, record, metrics.get(task.name, {})):
-                numbers.append(number)
-                for name, value in row.items():
-                    columns[name].append(value)
-    frame = pd.DataFrame(columns)
-    keys = zip(columns["run"], columns["cell_id"], columns["index"], strict=True)
-    is_last = [last[key] == number for key, number in zip(keys, numbers, strict=True)]
-    frame = frame[pd.Series(is_last, dtype=bool)].reset_index(drop=True)
-    for name in WHOLE_NUMBERS:
-        frame[name] = frame[name].astype("Int64")
-    for name in ("score", "weight", "depth", "minimum", "maximum", "seconds_prefill", "seconds_decode"):
-        frame[name] = frame[name].astype("float64")
+        rows.add(str(run), header, read_parts(records_path(run)))
+    frame = rows.frame()
     for name, order in orders.items():
-        categories = list(order | dict.fromkeys(columns[name]))
+        categories = list(order | dict.fromkeys(frame[name].unique()))
         frame[name] = pd.Categorical(frame[name], categories=categories, ordered=True)
     return frame
 
@@ -165,8 +141,9 @@ def groups_of_cells(frame: pd.DataFrame) -> Iterator[tuple[CellKey, pd.DataFrame
     Args:
         frame: Rows of `load`, all or some.
     """
-    ordered = frame.sort_values(["seed", "index"], kind="stable")
-    for keys, rows in ordered.groupby(CELL_KEYS, sort=True, observed=True, dropna=False):
+    for keys, found in frame.groupby(CELL_KEYS, sort=True, observed=True, dropna=False):
+        # As they mostly are: sorting a whole run of a million rows for each table takes longer than the table.
+        rows = found if _is_ordered(found) else found.sort_values(["seed", "index"], kind="stable")
         run, model_label, task, version, protocol, metric, method_label, context_length, setup_id = cast(
             "tuple[Any, ...]", keys
         )
@@ -213,21 +190,55 @@ def _summary(keys: CellKey, rows: pd.DataFrame) -> CellSummary:
     )
 
 
+def _is_ordered(rows: pd.DataFrame) -> bool:
+    """Say whether rows are by seed and index, those without an index last."""
+    seeds = rows["seed"].to_numpy()
+    indices = rows["index"].to_numpy(dtype=np.float64, na_value=np.inf)
+    later = seeds[1:] > seeds[:-1]
+    return bool((later | ((seeds[1:] == seeds[:-1]) & (indices[1:] >= indices[:-1]))).all())
+
+
+def latest_cells(frame: pd.DataFrame) -> dict[CellKey, pd.DataFrame]:
+    """Return the rows of each cell and metric; of two setups of one place, the one computed last.
+
+    Args:
+        frame: Rows of `load`, all or some.
+    """
+    by_place: dict[CellKey, tuple[CellKey, pd.DataFrame]] = {}
+    for key, rows in sorted(groups_of_cells(frame), key=lambda group: int(group[1].index.max())):
+        by_place[key._replace(task_version=0, setup_id="")] = (key, rows)
+    return dict(by_place.values())
+
+
+def clusters_of(rows: pd.DataFrame) -> list[int]:
+    """Return what each sample is resampled with, as a number: its document, of whatever seed; without one, itself.
+
+    Args:
+        rows: Of `load`, of one cell and metric.
+    """
+    import pandas as pd
+
+    documents, _ = pd.factorize(rows["document"])  # -1 where there is none
+    alone = len(rows) + np.arange(len(rows))
+    numbers: list[int] = np.where(documents >= 0, documents, alone).tolist()
+    return numbers
+
+
 def estimate_rows(scored: pd.DataFrame) -> Estimate:
     """Return the mean over rows of one cell and metric, and what is known of it.
+
+    Rows of several seeds are pooled: a seed draws other samples and changes nothing else, so there is no spread between
+    seeds beyond that between samples. Samples of one document are one cluster whatever their seed: given documents are
+    the same under every seed, generated ones carry it in their name.
 
     Args:
         scored: Rows of `load` with a score, at least one.
     """
     first = scored.iloc[0]
-    clusters: list[Hashable] = [
-        document if isinstance(document, str) else ("sample", place)
-        for place, document in enumerate(scored["document"])
-    ]
     return estimate(
         scored["score"].tolist(),
         weights=scored["weight"].tolist() if scored["weight"].notna().all() else None,
-        clusters=clusters,
+        clusters=clusters_of(scored),
         is_binary=not _is_missing(first["is_binary"]) and bool(first["is_binary"]),
         minimum=None if _is_missing(first["minimum"]) else float(first["minimum"]),
         maximum=None if _is_missing(first["maximum"]) else float(first["maximum"]),
@@ -237,39 +248,3 @@ def estimate_rows(scored: pd.DataFrame) -> Estimate:
 def _is_missing(value: object) -> bool:
     """Tell None and NaN, which a column of floats has in its place."""
     return value is None or value != value  # noqa: PLR0124 (NaN is what differs from itself)
-
-
-def _rows(
-    shared: Mapping[str, Any], record: Record, declared: Mapping[str, MetricInfo]
-) -> Iterator[dict[str, Any]]:
-    """Yield one row per metric of a record: those that the run declares, and any other that it has."""
-    for metric in dict.fromkeys((*declared, *record.scores)) or ("",):
-        info = declared.get(metric)
-        yield {
-            **shared,
-            "metric": metric,
-            "score": record.scores.get(metric),
-            "higher_is_better": info.higher_is_better if info else None,
-            "is_binary": info.is_binary if info else None,
-            "minimum": info.minimum if info else None,
-            "maximum": info.maximum if info else None,
-        }
-
-
-def _shared(record: Record) -> dict[str, Any]:
-    """Return the columns of a record that do not depend on the metric."""
-    cell, failure = record.cell, record.failure
-    return {
-        "model_label": record.model_label,
-        "method_label": record.method_label,
-        "task": cell.task.name,
-        "task_version": cell.task.version,
-        "protocol": cell.task.protocol,
-        "context_length": cell.context_length,
-        "seed": cell.seed,
-        "method": cell.method.resolved,
-        "factor_policy": record.factor_policy,
-        "original_context_length": cell.original_context_length,
-        "failure": f"{failure.type}: {failure.message}" if failure else None,
-        **{name: getattr(record, name) for name in OF_RECORD},
-    }

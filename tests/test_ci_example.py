@@ -86,7 +86,15 @@ def test_a_baseline_is_two_files_and_nothing_else(tmp_path):
     subprocess.run(["git", "init", "--quiet"], check=True, cwd=tmp_path)
     folder = tmp_path / "smoke"
     (folder / "figures").mkdir(parents=True)
-    for name in ("run.json", "records.jsonl", "report.md", "lock", "figures/x.png", "replaced-1"):
+    for name in (
+        "run.json",
+        "records.jsonl",
+        "report.md",
+        "report.html",
+        "lock",
+        "figures/x.png",
+        "replaced-1",
+    ):
         (folder / name).write_text("{}")
     (tmp_path / ".gitignore").write_text((ROOT / "results" / "baselines" / ".gitignore").read_text())
 

@@ -85,7 +85,7 @@ def test_a_run_prints_its_tables_and_where_the_report_lies(small, tmp_path, caps
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("tiny-llama-")
     assert shown.out.startswith("passkey: accuracy")
-    assert shown.out.endswith(f"\nReport: runs/{folder.name}/report.md\n")
+    assert shown.out.endswith(f"\nReport: runs/{folder.name}/report.html\n")
     assert shown.err == ""
     assert "passkey" in (folder / "report.md").read_text()
     assert list((folder / "figures").glob("*.png"))
@@ -127,7 +127,7 @@ def test_json_is_for_machines(small, capsys):
     assert main([*small, "--json", "--output", "out"]) == 0
 
     result = json.loads(capsys.readouterr().out)
-    assert (result["folder"], result["report"], result["computed"]) == ("out", "out/report.md", 2)
+    assert (result["folder"], result["report"], result["computed"]) == ("out", "out/report.html", 2)
     assert [(c["method_label"], c["context_length"], c["n"]) for c in result["cells"]] == [
         ("none", 512, 1),
         ("pi", 512, 1),
@@ -248,7 +248,7 @@ def test_report_is_written_again_from_a_stored_run(small, tmp_path, capsys):
     capsys.readouterr()
 
     assert main(["report", "out", "--output", "elsewhere"]) == 0
-    assert capsys.readouterr().out == "elsewhere/report.md\n"
+    assert capsys.readouterr().out == "elsewhere/report.md\nelsewhere/report.html\n"
     assert (tmp_path / "elsewhere" / "report.md").read_text() == page
 
 

@@ -194,7 +194,7 @@ def test_what_cannot_be_read_or_written_is_one_line(made, changed, tmp_path, cap
         ),
         (
             [folder, newer],
-            f"{newer}/records.jsonl line 1: schema_version 99 is newer than this program reads (2). Upgrade longbench-run.",
+            f"{newer}/records.jsonl line 1: schema_version 99 is newer than this program reads (3). Upgrade longbench-run.",
         ),
         (
             [folder, folder, "--tolerance", "much"],

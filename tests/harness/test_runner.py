@@ -77,6 +77,7 @@ def test_every_sample_has_one_record_that_says_what_was_computed(finished):
     assert record.cell.model.name == "tiny-llama"
     assert record.cell.model.revision.startswith("sha256:")
     assert record.prompt_tokens + 10 <= 640
+    assert "pass key" in record.prompt_tail
     assert record.depth == 1.0
     assert len(record.target) == 5
     assert record.generated_tokens == len(record.prediction_ids) <= 10

@@ -184,7 +184,7 @@ def realistic_records(*, passkeys=20, documents=12):
                 yield perplexity_record(method=method, length=length, index=index, nll=nll)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make():
     """The builders of this module: import-mode importlib gives tests no way to import them."""
     import types
@@ -209,3 +209,21 @@ def make_run(folder, records, **header):
 @pytest.fixture(scope="session")
 def realistic_run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("runs") / "realistic", realistic_records())
+
+
+def _assert_nothing_covers_anything(figure):
+    """Check that words, legend and axes with their labels lie within the figure and beside each other."""
+    named = [(text.get_text()[:30], text.get_window_extent()) for text in figure.texts if text.get_text()]
+    named += [
+        (axes.get_title(loc="left") or "axes", axes.get_tightbbox()) for axes in figure.axes if axes.axison
+    ]
+    named += [("legend", legend.get_window_extent()) for legend in figure.legends]
+    for place, (name, box) in enumerate(named):
+        assert figure.bbox.padded(1).contains(box.x0, box.y0), name
+        assert figure.bbox.padded(1).contains(box.x1, box.y1), name
+        assert not [other for other, of in named[place + 1 :] if box.padded(-1).overlaps(of)], name
+
+
+@pytest.fixture
+def assert_nothing_covers_anything():
+    return _assert_nothing_covers_anything

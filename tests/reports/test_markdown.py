@@ -4,28 +4,29 @@ import re
 
 import pytest
 
-from longbench_run.reports.markdown import write_report
+from longbench_run.reports.report import write_report
 from longbench_run.results.records import ModelSummary, ResultsError
 
 
 @pytest.fixture(scope="module")
 def report(realistic_run, tmp_path_factory):
-    return write_report([realistic_run], tmp_path_factory.mktemp("report"))
+    return write_report([realistic_run], tmp_path_factory.mktemp("report"))[0]
 
 
 def section(text, heading):
     return text.split(f"\n### {heading}\n")[1].split("\n### ")[0].strip()
 
 
-def test_there_is_one_figure_per_task_and_each_is_linked(report):
+def test_every_figure_is_there_in_three_formats_and_each_is_linked(report):
     text = report.read_text(encoding="utf-8")
     links = re.findall(r"\((figures/[^)]+)\)", text)
-    assert links == [
+    assert [link for link in links if link.endswith("png")] == [
         "figures/passkey-accuracy-bundled.png",
-        "figures/passkey-accuracy-bundled.svg",
+        "figures/passkey-accuracy-by-depth-bundled.png",
         "figures/perplexity-bundled.png",
-        "figures/perplexity-bundled.svg",
     ]
+    assert {link.rsplit(".", 1)[1] for link in links} == {"png", "svg", "pdf"}
+    assert len(links) == len(set(links)) == 3 * 3
     assert {f"figures/{path.name}" for path in (report.parent / "figures").iterdir()} == set(links)
     assert all((report.parent / link).stat().st_size > 5000 for link in links)
 
@@ -33,15 +34,15 @@ def test_there_is_one_figure_per_task_and_each_is_linked(report):
 def test_the_section_of_a_task(report):
     lines = section(report.read_text(encoding="utf-8"), "passkey: accuracy").splitlines()
     assert lines[0] == (
-        "Model `bundled`, protocol `passkey-v1`, factor policy `fixed`, n = 20; 95 % interval: Wilson; "
-        "higher is better. Original window: 512 tokens."
+        "passkey: accuracy over context length (higher is better). Model `bundled`, protocol `passkey-v1`, "
+        "factor policy `fixed`, n = 20, 95 % interval: Wilson. Original window: 512 tokens. Run `aaaaaaaaaaaa`."
     )
     assert lines[2].startswith(
         "![passkey: accuracy of bundled over context length, original window 512 tokens. "
     )
     assert "| method | 512 (1x) | 1k (2x) | 2k (4x) | 4k (8x) |" in lines
     assert (
-        "| `yarn` | 1.000 \\[0.839, 1.000\\] | 1.000 \\[0.839, 1.000\\] | 0.750 \\[0.531, 0.888\\] "
+        "| `yarn` | 1.000 \\[0.839, 1.000\\] | **1.000 \\[0.839, 1.000\\]** | 0.750 \\[0.531, 0.888\\] "
         "| 0.350 \\[0.181, 0.567\\] |" in lines
     )
     assert lines[-1] == "Source: Mohtashami and Jaggi 2023, arXiv:2305.16300. Licence: Apache-2.0."
@@ -58,7 +59,7 @@ def test_a_method_resolved_by_length_has_a_row_for_each(make, tmp_path):
         for length, factor in ((512, 1.0), (1024, 2.0))
     )
     run = make.run(tmp_path / "run", [short, long], methods=("pi",))
-    text = section(write_report([run], tmp_path / "out").read_text(), "Methods, as resolved")
+    text = section(write_report([run], tmp_path / "out")[0].read_text(), "Methods, as resolved")
     assert "| `bundled` | `pi` | `pi:factor=1.0` | 512 |" in text
     assert "| `bundled` | `pi` | `pi:factor=2.0` | 1k |" in text
 
@@ -74,7 +75,7 @@ def test_it_says_how_it_was_made(report):
 
 
 def test_two_reports_are_equal_byte_by_byte(realistic_run, report, tmp_path):
-    again = write_report([realistic_run], tmp_path)
+    again = write_report([realistic_run], tmp_path)[0]
     for path in sorted(report.parent.rglob("*")):
         if path.is_file():
             assert (again.parent / path.relative_to(report.parent)).read_bytes() == path.read_bytes(), (
@@ -113,7 +114,7 @@ def test_hostile_text_is_shown_as_text(make, tmp_path):
         command=("longbench-run", "--model", HOSTILE),
         device=HOSTILE,
     )
-    path = write_report([run], tmp_path / "out")
+    path = write_report([run], tmp_path / "out")[0]
     text = path.read_text(encoding="utf-8")
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -128,7 +129,7 @@ def test_hostile_text_is_shown_as_text(make, tmp_path):
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 5)
     names = [figure.name for figure in path.parent.joinpath("figures").iterdir()]
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+\.(png|svg)", name) for name in names)
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+\.(png|svg|pdf)", name) for name in names)
 
 
 def test_models_whose_names_read_alike_have_their_own_figures(make, tmp_path):
@@ -143,9 +144,9 @@ def test_models_whose_names_read_alike_have_their_own_figures(make, tmp_path):
         for index in range(12)
     ]
     run = make.run(tmp_path / "run", records, models=models, methods=("none",), tasks=make.header().tasks[:1])
-    path = write_report([run], tmp_path / "out")
+    path = write_report([run], tmp_path / "out")[0]
     names = {figure.name for figure in path.parent.joinpath("figures").iterdir()}
-    assert {name for name in names if name.endswith("png")} == {
+    assert {name for name in names if name.endswith("png") and "depth" not in name} == {
         "passkey-accuracy-org-m.png",
         "passkey-accuracy-org-m-2.png",
         "passkey-accuracy-ORG-m-3.png",
@@ -164,7 +165,7 @@ def test_two_runs_are_shown_one_after_the_other(make, tmp_path):
         )
         for name, right in (("first", True), ("second", False))
     ]
-    text = write_report(runs, tmp_path / "out").read_text()
+    text = write_report(runs, tmp_path / "out")[0].read_text()
     first, second = text.split("## Run `")[1:]
     assert first.startswith(f"{runs[0]}`")
     assert "| `none` | 1.000" in first
@@ -175,7 +176,7 @@ def test_two_runs_are_shown_one_after_the_other(make, tmp_path):
 def test_a_run_without_a_value_has_a_report(make, tmp_path):
     records = [make.failed(method="pi", length=512, index=index) for index in range(3)]
     run = make.run(tmp_path / "run", records, methods=("none", "pi"), lengths=(512,), status="failed")
-    text = write_report([run], tmp_path / "out").read_text()
+    text = write_report([run], tmp_path / "out")[0].read_text()
     assert "**This run is failed: what is not measured is shown as -.**" in text
     assert text.count("Nothing was measured: there is no figure.") == 2
     assert "| `pi` | err |" in text

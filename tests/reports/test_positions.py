@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from longbench_run.reports.figures import method_styles, save_figure
-from longbench_run.reports.markdown import write_report
 from longbench_run.reports.panels import panels
 from longbench_run.reports.positions import (
     fewest_samples,
@@ -18,6 +17,7 @@ from longbench_run.reports.positions import (
     position_notes,
     position_table,
 )
+from longbench_run.reports.report import write_report
 from longbench_run.results.positions import position_curves
 from longbench_run.results.table import load
 
@@ -84,40 +84,32 @@ def test_bands_are_the_intervals(panel):
 def test_axes_are_labelled_in_words_and_share_their_range(panel):
     figure = position_figure(panel)
     drawn = [axes for axes in figure.axes if axes.axison]
-    assert drawn[0].get_ylabel() == "accuracy (higher is better)"
-    assert drawn[1].get_ylabel() == ""
-    label = "position of what is asked for\n(0: beginning, 1: end of the context)"
-    assert [axes.get_xlabel() for axes in drawn] == ["", label, label]
+    assert [axes.get_ylabel() for axes in drawn] == [
+        "accuracy\n(higher is better)",
+        "",
+        "accuracy\n(higher is better)",
+    ]
+    texts = [text.get_text() for text in figure.texts]
+    assert "position of what is asked for (0: beginning, 1: end of the context)" in texts
     assert {axes.get_ylim() for axes in drawn} == {(-0.04, 1.04)}
-    caption = figure.get_supxlabel()
-    assert "n = 12 at each position · 95 % interval: Wilson" in caption
-    assert "protocol passkey-v1" in caption
-    assert figure.get_suptitle() == "passkey: accuracy by position"
+    assert texts[:2] == [
+        "passkey: accuracy by position",
+        "bundled · protocol passkey-v1 · factor fixed · n = 12 at each position · 95 % interval: Wilson",
+    ]
 
 
 @pytest.mark.parametrize(
     "lengths", [(512,), (512, 1024), (512, 1024, 2048, 4096), tuple(range(512, 3584, 512))]
 )
-def test_nothing_covers_anything(make, tmp_path, lengths):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def test_nothing_covers_anything(make, assert_nothing_covers_anything, tmp_path, lengths):
+    assert_nothing_covers_anything(position_figure(panel_of(make, tmp_path / "run", lengths=lengths)))
 
-    figure = position_figure(panel_of(make, tmp_path / "run", lengths=lengths))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    texts = [figure._suptitle, figure._supxlabel]
-    for axes in figure.axes:
-        if axes.axison:
-            texts += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
-    boxes = [text.get_window_extent(renderer) for text in texts if text.get_text()]
-    boxes += [axes.get_window_extent(renderer) for axes in figure.axes if axes.axison]
-    boxes.append(figure.legends[0].get_window_extent(renderer))
-    for place, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0
-        assert box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0
-        assert box.y1 <= figure.bbox.y1
-        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
+
+def test_so_many_methods_have_no_bands_and_the_figure_says_so(make, tmp_path):
+    methods = tuple(f"abf:base={n}" for n in range(7))
+    figure = position_figure(panel_of(make, tmp_path / "run", lengths=(512,), methods=methods))
+    assert not figure.axes[0].collections
+    assert any("Intervals stand in the table" in text.get_text() for text in figure.texts)
 
 
 def test_figure_is_the_same_each_time(panel, tmp_path):
@@ -167,7 +159,7 @@ def test_alt_text_says_ends_and_worst_position(panel):
 
 def test_report_has_figure_and_table(make, tmp_path):
     run = make.run(tmp_path / "run", records(make), methods=METHODS, lengths=LENGTHS)
-    text = write_report([run], tmp_path / "report").read_text()
+    text = write_report([run], tmp_path / "report")[0].read_text()
     assert text.count("#### passkey: accuracy by position\n") == 1
     (figure,) = re.findall(r"\(figures/(\S*by-position\S*)\.png\)", text)
     assert (tmp_path / "report/figures" / f"{figure}.png").stat().st_size > 10_000
@@ -178,7 +170,7 @@ def test_too_few_samples_for_intervals_are_said_and_not_drawn(make, tmp_path):
     run = make.run(tmp_path / "run", records(make, questions=9), methods=METHODS, lengths=LENGTHS)
     panel = panels(run)[1][0]
     assert (fewest_samples(panel), has_position_figure(panel)) == (9, False)
-    text = write_report([run], tmp_path / "report").read_text()
+    text = write_report([run], tmp_path / "report")[0].read_text()
     assert (
         "Curves by position take at least 10 samples at every position, and there are 9: ask for more samples."
         in text
@@ -189,7 +181,7 @@ def test_too_few_samples_for_intervals_are_said_and_not_drawn(make, tmp_path):
 def test_task_without_positions_has_no_section(make, tmp_path):
     found = [make.perplexity(method="none", length=512, index=index, nll=2.0) for index in range(12)]
     run = make.run(tmp_path / "run", found, methods=("none",), lengths=(512,))
-    assert "by position" not in write_report([run], tmp_path / "report").read_text()
+    assert "by position" not in write_report([run], tmp_path / "report")[0].read_text()
 
 
 def with_protocol(record, protocol, **changes):
@@ -218,7 +210,7 @@ def test_protocols_of_one_task_are_apart_and_a_floor_is_a_column_and_a_row_of_th
     head, *rows = position_table(opened)
     assert head[-1] == "closed-book"
     assert {row[-1] for row in rows} == {"0.00 [0.00, 0.24]"}
-    text = write_report([run], tmp_path / "report").read_text()
+    text = write_report([run], tmp_path / "report")[0].read_text()
     assert "### passkey: accuracy (`passkey-v1`)\n" in text
     assert "### passkey: accuracy (`closed-book`)\n" in text
     of_opened, of_floor = text.split("### passkey: accuracy (`closed-book`)\n")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import re
+
 import pytest
 
-from longbench_run.reports.markdown import write_report
+from longbench_run.reports.report import write_report
 from longbench_run.reports.suites import SUITE_NOTE, suite_tables
 from longbench_run.results.records import SuiteAverageInfo, SuiteInfo
 from longbench_run.results.store import read_header
@@ -107,7 +110,7 @@ def test_buckets_have_rows_of_their_own(write):
 
 def test_the_report_begins_with_the_suite(write, tmp_path):
     run = write({"qa": 12, "summaries": 6, "lines": 3}, methods=("none", "a|b"))
-    text = write_report([run], tmp_path / "out").read_text()
+    text = write_report([run], tmp_path / "out")[0].read_text()
     suite, _ = text.split("### qa: accuracy\n")
     assert "### Suite\n" in suite
     assert SUITE_NOTE.splitlines()[0][:40] in suite
@@ -117,4 +120,18 @@ def test_the_report_begins_with_the_suite(write, tmp_path):
 
 
 def test_a_run_without_suites_has_no_such_section(make, realistic_run, tmp_path):
-    assert "by task" not in write_report([realistic_run], tmp_path / "out").read_text()
+    assert "by task" not in write_report([realistic_run], tmp_path / "out")[0].read_text()
+
+
+def test_latex_and_csv_have_the_same_tables(write, tmp_path):
+    run = write({"qa": 12, "summaries": 6, "lines": 3})
+    write_report([run], tmp_path / "out", formats=["latex", "csv"])
+    folder = tmp_path / "out" / "tables"
+    for table in tables_of(run):
+        stem = "-".join(re.findall(r"\w+", table.title))
+        with (folder / f"{stem}.csv").open(newline="") as lines:
+            assert list(csv.reader(lines)) == [list(row) for row in (table.head, *table.rows)]
+        latex = (folder / f"{stem}.tex").read_text()
+        values = [cell for row in table.rows for cell in row[table.labels :]]
+        assert values
+        assert all(value in latex for value in values)

@@ -58,7 +58,7 @@ def test_a_bar_does_not_end_a_cell_of_a_table():
 
 def test_markdown_text_has_no_markup_of_its_own():
     assert markdown_text("[x](http://e) <b> *y* _z_ `c` a|b") == (
-        "\\[x\\]\\(http\\://e\\) &lt;b&gt; \\*y\\* \\_z\\_ \\`c\\` a\\|b"
+        "\\[x\\](http\\://e) &lt;b&gt; \\*y\\* \\_z\\_ \\`c\\` a\\|b"
     )
     assert markdown_text("see www.evil.example, mail a@b.c") == "see www\\.evil.example, mail a\\@b.c"
     assert markdown_text("passkey: accuracy, arXiv:2305.16300") == "passkey: accuracy, arXiv:2305.16300"

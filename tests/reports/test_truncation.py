@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from longbench_run.reports.markdown import write_report
 from longbench_run.reports.panels import panels
+from longbench_run.reports.report import write_report
 from longbench_run.reports.truncation import TRUNCATION_NOTE, truncation_table
 
 
@@ -53,7 +53,7 @@ def test_shares_and_scores_are_those_of_the_samples(make, tmp_path):
 
 
 def test_the_report_has_it_where_something_was_cut(make, tmp_path):
-    text = write_report([written(make, tmp_path / "run", cut=5)], tmp_path / "out").read_text()
+    text = write_report([written(make, tmp_path / "run", cut=5)], tmp_path / "out")[0].read_text()
     section = text.split("#### passkey: accuracy by truncation\n")[1]
     assert (
         "| 1k (2x) | `pi` | 0.25 (5 of 20) | 100 | 0.84 (16 of 19) | 1.00 \\[0.81, 1.00\\], n = 16 |"
@@ -65,4 +65,4 @@ def test_the_report_has_it_where_something_was_cut(make, tmp_path):
 def test_where_nothing_was_cut_there_is_none(make, tmp_path):
     run = written(make, tmp_path / "run", cut=0)
     assert panels(run)[1][0].ledgers == {}
-    assert "by truncation" not in write_report([run], tmp_path / "out").read_text()
+    assert "by truncation" not in write_report([run], tmp_path / "out")[0].read_text()

@@ -238,7 +238,7 @@ class TestDamage:
             store.append(*(make.record(index) for index in range(4)))
         return tmp_path / "run"
 
-    @pytest.mark.parametrize("tail", [b'{"schema_version":2,"cell', b"\0" * 700, b"{}", b'{"cut\n'])
+    @pytest.mark.parametrize("tail", [b'{"schema_version":3,"cell', b"\0" * 700, b"{}", b'{"cut\n'])
     def test_a_torn_last_line_is_cut_off_on_resume(self, make, folder, tail, caplog):
         path = folder / "records.jsonl"
         whole = path.read_bytes()
@@ -284,7 +284,7 @@ class TestDamage:
             (lambda line: b"[1]\n", "record must be one JSON object, got '[1]'"),
             (
                 lambda line: line[:60] + b"\n",
-                'record must be one JSON object, got \'{"schema_version":2,"cell_id":"{cell}\'',
+                'record must be one JSON object, got \'{"schema_version":3,"cell_id":"{cell}\'',
             ),
             (
                 lambda line: line.replace(b'"status":"ok"', b'"status":"fine"'),
@@ -315,15 +315,15 @@ class TestDamage:
         assert path.read_bytes() == before
 
     def test_a_newer_schema_is_named(self, make, folder):
-        path = self.damaged(folder, lambda line: line.replace(b'"schema_version":2', b'"schema_version":3'))
+        path = self.damaged(folder, lambda line: line.replace(b'"schema_version":3', b'"schema_version":4'))
         with pytest.raises(ResultsError) as caught:
             Store.open(folder, make.header())
         assert str(caught.value) == (
-            f"{path} line 2: schema_version 3 is newer than this program reads (2). Upgrade longbench-run."
+            f"{path} line 2: schema_version 4 is newer than this program reads (3). Upgrade longbench-run."
         )
 
     def test_a_schema_that_is_none_is_named(self, folder):
-        path = self.damaged(folder, lambda line: line.replace(b'"schema_version":2', b'"schema_version":"x"'))
+        path = self.damaged(folder, lambda line: line.replace(b'"schema_version":3', b'"schema_version":"x"'))
         with pytest.raises(ResultsError) as caught:
             read_run(folder)
         assert str(caught.value) == (
@@ -351,11 +351,11 @@ class TestDamage:
 
     def test_a_newer_header_is_named(self, make, folder):
         header = json.loads((folder / "run.json").read_text())
-        (folder / "run.json").write_text(json.dumps({**header, "schema_version": 3}))
+        (folder / "run.json").write_text(json.dumps({**header, "schema_version": 4}))
         with pytest.raises(ResultsError) as caught:
             read_run(folder)
         assert str(caught.value) == (
-            f"{folder}/run.json: schema_version 3 is newer than this program reads (2). Upgrade longbench-run."
+            f"{folder}/run.json: schema_version 4 is newer than this program reads (3). Upgrade longbench-run."
         )
 
 
@@ -443,11 +443,11 @@ def test_old_records_are_migrated(make, tmp_path, monkeypatch):
     def rename_guess(raw):
         return {**{key: value for key, value in raw.items() if key != "guess"}, "prediction": raw["guess"]}
 
-    # As if this program wrote schema 3, where `guess` of schema 2 is called `prediction`.
-    monkeypatch.setattr("longbench_run.results.lines.RECORD_MIGRATIONS", {2: rename_guess})
-    monkeypatch.setattr("longbench_run.results.migrations.SCHEMA_VERSION", 3)
+    # As if this program wrote schema 4, where `guess` of schema 3 is called `prediction`.
+    monkeypatch.setattr("longbench_run.results.lines.RECORD_MIGRATIONS", {3: rename_guess})
+    monkeypatch.setattr("longbench_run.results.migrations.SCHEMA_VERSION", 4)
     (line,) = read_lines(path)
-    assert (line.record.schema_version, line.record.prediction) == (3, "answer 0")
+    assert (line.record.schema_version, line.record.prediction) == (4, "answer 0")
 
 
 def test_records_and_headers_of_schema_1_are_read(make, tmp_path):
@@ -455,7 +455,7 @@ def test_records_and_headers_of_schema_1_are_read(make, tmp_path):
         store.append(make.record(0))
     path = tmp_path / "records.jsonl"
     first = json.loads(path.read_text())
-    for name in ("source_length", "truncated_at", "answers"):
+    for name in ("source_length", "truncated_at", "answers", "prompt_head", "prompt_tail"):
         del first[name]
     del first["cell"]["chat_template"]
     path.write_text(json.dumps({**first, "schema_version": 1}) + "\n")
@@ -464,4 +464,4 @@ def test_records_and_headers_of_schema_1_are_read(make, tmp_path):
     stored = read_run(tmp_path)
     assert stored.records[0] == make.record(0)
     assert stored.records[0].cell.cell_id() == make.cell_id
-    assert stored.header.schema_version == 2
+    assert stored.header.schema_version == 3

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from longbench_run import results
+from longbench_run.results.columns import COLUMNS
 from longbench_run.results.records import Failure, MethodIdentity, TaskIdentity
 from longbench_run.results.statistics import wilson_interval
 from longbench_run.results.store import Store
-from longbench_run.results.table import COLUMNS, cells, load, summarize
+from longbench_run.results.table import cells, load, summarize
 
 
 def write(folder, header, records):
