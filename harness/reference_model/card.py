@@ -75,6 +75,7 @@ _INSIDE = (
     ("inside", "Passkey, the task's own prompt, at ten depths"),
     ("skills", "Other tasks, all samples generated"),
 )
+_NOTHING_BEYOND = "Not measured with these weights yet: `evaluate` without `--parts` does that."
 _BEYOND = (
     (("main-near", "main-far"), "The methods of the main command"),
     (("others-near", "others-far"), "Every other method"),
@@ -117,7 +118,7 @@ def render_card(
         dtype=dtype,
         inside="\n\n".join([*_inside(frames), *_plain_english(books)]),
         speed=_speed(speed),
-        beyond="\n\n".join(_beyond(frames)),
+        beyond="\n\n".join(_beyond(frames)) or _NOTHING_BEYOND,
         books_flag=" --books DIR" if record["books"] else "",
         and_books=", and on the books below" if record["books"] else "",
         seed=record["seed"],

@@ -95,14 +95,14 @@ def write_circuit(model: LlamaForCausalLM, *, base: float) -> None:
         _look_back(second, heads[head], distance, token / norms[1], inv_freq)
         second.v_proj.weight[heads[head], slots[read]] = identity
         second.o_proj.weight[slots[written], heads[head]] = norms[1] * identity
-    for head, (first_pair, distance) in enumerate(COMPARERS):
+    for head, (first_pair, centre) in enumerate(COMPARERS):
         _compare(
             third,
             heads[head],
             slots,
             inv_freq,
             first_pair=first_pair,
-            distance=distance,
+            distance=centre,
             held=token / norms[2],
         )
         third.v_proj.weight[heads[head], slots[0]] = identity

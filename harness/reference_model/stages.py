@@ -52,6 +52,18 @@ _SETTLING = {
     "documents": 0.05,
     "books": 0.07,
 }
+_POLISHING = {
+    "scattered": 0.05,
+    "planted": 0.05,
+    "needles": 0.08,
+    "field_prompt": 0.15,
+    "recurring_digits": 0.15,
+    "key_value": 0.15,
+    "questions": 0.22,
+    "longbench": 0.05,
+    "documents": 0.05,
+    "books": 0.05,
+}
 
 STAGES: tuple[Stage, ...] = (
     Stage(
@@ -88,6 +100,15 @@ STAGES: tuple[Stage, ...] = (
         steps=900,
         learning_rate=(3e-4, 1e-5),
         mixture=_SETTLING,
+        answer_weight=4.0,
+    ),
+    Stage(
+        name="polish-2048",
+        length=2048,
+        batch=4,
+        steps=500,
+        learning_rate=(2e-4, 1e-5),
+        mixture=_POLISHING,
         answer_weight=4.0,
     ),
 )
