@@ -108,3 +108,13 @@ def test_a_line_with_two_parts_of_a_cell_is_not_taken_for_a_sample(make, write):
     doubled = start + b',"index":' + rest.rstrip()[:-1] + b"}}\n"
     path = write(first, doubled, encoded(make.record(2)))
     assert error_of(read_parts, path) == error_of(read_lines, path)
+
+
+def test_a_line_that_ends_a_sample_where_another_began_a_parameter_is_an_error(make, write):
+    cell = make.cell(
+        task=TaskIdentity(name="passkey", version=1, protocol="p", parameters={"a": 1, "index": 2})
+    )
+    first = encoded(make.record(0, cell=cell))
+    start, _, _ = first.partition(b',"index":')
+    path = write(first, start + b',"index":5,"status":"ok"}\n', encoded(make.record(2)))
+    assert error_of(read_parts, path) == error_of(read_lines, path)

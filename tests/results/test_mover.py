@@ -131,3 +131,21 @@ def test_documents_that_do_nothing_alike_have_no_correlation_however_it_is_round
     one = Mean(0.5, Interval(0.3, 0.7), {"a": 0.3, "b": -0.3, "c": 0.3, "d": -0.3})
     other = Mean(0.5, Interval(0.3, 0.7), {"a": 0.1 + 1e-17, "b": 0.1, "c": -0.1, "d": -0.1})
     assert least_correlation(one, other) == pytest.approx(0, abs=1e-9)
+
+
+def test_ratios_over_shared_documents_are_known_better_and_hold_the_truth():
+    generator = np.random.default_rng(4)
+    names = [f"d{index}" for index in range(40)]
+    held, shared, apart = 0, [], []
+    for _ in range(600):
+        documents = generator.uniform(0.2, 1.0, 40)
+        one, other = (
+            normal_mean(documents * factor + generator.normal(0, 0.03, 40), names) for factor in (0.8, 1.0)
+        )
+        low, high = Ratio(over=one, under=other).interval()
+        held += low <= 0.8 <= high
+        shared.append(high - low)
+        low, high = Ratio(over=one._replace(residuals={}), under=other).interval()
+        apart.append(high - low)
+    assert 0.93 <= held / 600 <= 0.995
+    assert np.mean(shared) < 0.5 * np.mean(apart)
