@@ -155,14 +155,18 @@ def test_depth_lies_in_the_haystack(task, byte_bpe):
 
 
 def test_samples_of_one_group_share_what_they_begin_with(task, byte_bpe):
-    """A group of score requests is worth it because a window begins a longer one."""
+    """A group is worth it because a window begins a longer one, or because prompts begin alike."""
     lengths = (scaled(task, 700), scaled(task, 900))
     by_group = {}
     for length in lengths:
         for sample in samples(task, byte_bpe, context_length=length, count=3):
             by_group.setdefault(task.group_key(context_length=length, index=sample.index), []).append(sample)
     for group in by_group.values():
-        if len(group) > 1:
+        if len(group) > 1 and isinstance(group[0].request, GenerateRequest):
+            prompts = [sample.request.prompt_ids for sample in group]
+            assert len({prompt[:20] for prompt in prompts}) == 1
+            assert len(set(prompts)) == len(prompts)
+        elif len(group) > 1:
             shorter, longer = (sample.request.windows[0].token_ids for sample in group)
             assert longer[: len(shorter)] == shorter
 
