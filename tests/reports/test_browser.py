@@ -82,7 +82,10 @@ class Browser:
         while True:
             answer = self._next()
             if answer.get("id") == self._number:
-                assert "error" not in answer, (method, answer["error"])
+                error = answer.get("error")
+                if error and "navigated" in error["message"]:  # asked of the page that was about to be left
+                    return self.call(method, **parameters)
+                assert error is None, (method, error)
                 return answer["result"]
 
     def _next(self):
