@@ -35,6 +35,7 @@ def sample_record(
     base = _base(cell, sample, factor_policy=factor_policy, prompt_sha256=result.prompt_sha256).model_copy(
         update={
             "applied_hash": applied_hash,
+            "tokens_reused": result.tokens_reused,
             "seconds_prefill": result.seconds_prefill,
             "seconds_decode": result.seconds_decode,
             "peak_bytes": result.peak_bytes,

@@ -274,9 +274,8 @@ def _reading(costs: Costs) -> str:
     """Say what the numbers are, where the samples of a cell were not timed one by one."""
     timed = sorted({cost.samples for cost in costs.by_method.values()})
     return (
-        f"Tokens of prompts and answers over their seconds, in {' to '.join(map(str, dict.fromkeys(timed)))} timed "
-        "samples of one run: no interval is known. What prompts share is computed once where the method and the run allow "
-        "it. Pareto front: methods that no other one beats in both."
+        f"Tokens computed, of prompts and answers, over their seconds, in {' to '.join(map(str, dict.fromkeys(timed)))} "
+        "timed samples of one run: no interval is known. Pareto front: methods that no other one beats in both."
     )
 
 

@@ -17,7 +17,8 @@ class CellCost:
     """The cost of one cell, over samples that were timed."""
 
     tokens_per_second: float | None
-    """Tokens of prompts and answers over the seconds that they took together; None where no sample was timed."""
+    """Tokens computed, of prompts and answers, over the seconds that they took together; None where no sample was timed.
+    What another sample had computed is not counted."""
     peak_bytes: int | None
     """Of the sample that took most; None where it was not measured."""
     samples: int
@@ -35,7 +36,8 @@ def cell_costs(frame: pd.DataFrame) -> Mapping[CellKey, CellCost]:
     for key, rows in groups_of_cells(measured):
         timed = rows[rows["seconds_prefill"].notna() & rows["prompt_tokens"].notna()]
         seconds = float(timed["seconds_prefill"].sum() + timed["seconds_decode"].sum())
-        tokens = int(timed["prompt_tokens"].sum() + timed["generated_tokens"].sum())
+        tokens = int(sum(timed[name].sum() for name in ("prompt_tokens", "generated_tokens")))
+        tokens -= int(timed["tokens_reused"].sum())
         peaks = rows["peak_bytes"].dropna()
         found[key] = CellCost(
             tokens_per_second=tokens / seconds if seconds > 0 else None,

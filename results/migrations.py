@@ -13,7 +13,7 @@ RECORD_MIGRATIONS: Mapping[int, Migration] = {1: dict, 2: dict}
 """Schema version -> pure function to the next version, for lines of ``records.jsonl``.
 
 2 adds fields that may be absent: where truncation began, all answers, the source's length, the chat template. 3
-adds both ends of the prompt.
+adds both ends of the prompt, and how much of it another sample had computed.
 """
 
 HEADER_MIGRATIONS: Mapping[int, Migration] = {1: dict, 2: dict}

@@ -192,6 +192,8 @@ class SamplePart(Row):
     failure: Failure | None = None
     prompt_tokens: int | None = None
     """Tokens that went in, special tokens counted."""
+    tokens_reused: int | None = None
+    """Of those, tokens that another sample had computed; None where nothing was generated."""
     prompt_head: ForeignText | None = None
     """What the prompt begins with, or all of it where it is short."""
     prompt_tail: ForeignText | None = None

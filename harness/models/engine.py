@@ -40,8 +40,8 @@ class EngineResult:
     """Forward passes over given tokens; None where everything was sliced from other requests' passes."""
     seconds_decode: float | None = None
     """Token by token; None where nothing was generated."""
-    tokens_reused: int = 0
-    """Prompt tokens that another request of the group had computed."""
+    tokens_reused: int | None = None
+    """Prompt tokens that another request of the group had computed; None where nothing was generated."""
     peak_bytes: int | None = None
     """See `longbench_run.harness.models.memory.PeakMemory`; None where ``seconds_prefill`` is."""
     prompt_sha256: str

@@ -52,7 +52,8 @@ def lines(folder):
 def outcome(record):
     """Return what must not depend on when and with what else a sample was computed."""
     kept = record.model_dump(
-        exclude={"seconds_prefill", "seconds_decode", "peak_bytes", "scores", "nll_buckets", "factor_policy"}
+        exclude={"seconds_prefill", "seconds_decode", "peak_bytes", "tokens_reused", "scores", "nll_buckets"}
+        | {"factor_policy"}
     )
     return kept | {"scores": {k: pytest.approx(v, rel=1e-5) for k, v in record.scores.items()}}
 
@@ -83,9 +84,13 @@ def test_every_sample_has_one_record_that_says_what_was_computed(finished):
     assert record.generated_tokens == len(record.prediction_ids) <= 10
     assert record.seconds_prefill > 0
     assert record.seconds_decode > 0
+    of_grid = [finished["self_extend:group=8:window=16", "passkey", 640, i].tokens_reused for i in (0, 1)]
+    assert min(of_grid) == 0
+    assert max(of_grid) > 20
     assert record.cell_id == record.cell.cell_id()
     scored = finished["pi", "perplexity", 640, 0]
     assert (scored.prompt_tokens, scored.scored_tokens, scored.weight) == (640, 639, 639.0)
+    assert scored.tokens_reused is None
     assert sum(b.nll_sum for b in scored.nll_buckets) == pytest.approx(639 * scored.scores["nll"])
     assert scored.document == "generated-0-0"
 

@@ -17,9 +17,9 @@ def frame(**columns):
         "context_length": [1024] * count,
         "task_version": [1] * count,
     }
-    return pd.DataFrame(shared | columns).astype(
-        {"prompt_tokens": "Int64", "generated_tokens": "Int64", "peak_bytes": "Int64"}
-    )
+    columns = {"tokens_reused": [None] * count} | columns
+    whole = ("prompt_tokens", "tokens_reused", "generated_tokens", "peak_bytes")
+    return pd.DataFrame(shared | columns).astype(dict.fromkeys(whole, "Int64"))
 
 
 def test_tokens_and_seconds_are_summed_over_samples_that_were_timed():
@@ -55,3 +55,18 @@ def test_what_was_not_measured_is_none_and_never_zero():
         peak_bytes=[None],
     )
     assert cell_costs(nothing) == {}
+
+
+def test_tokens_that_another_sample_had_computed_are_not_counted_again():
+    (cost,) = cell_costs(
+        frame(
+            prompt_tokens=[100, 100, 100],
+            tokens_reused=[0, 60, None],
+            generated_tokens=[5, 5, 5],
+            seconds_prefill=[1.0, 0.4, 1.0],
+            seconds_decode=[0.1, 0.1, 0.1],
+            peak_bytes=[1, 1, 1],
+        )
+    ).values()
+
+    assert cost.tokens_per_second == pytest.approx((105 + 45 + 105) / 2.7)
