@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from longbench_run.harness.models.facts import InspectedModel
     from longbench_run.harness.plan import FirstSamples, Plan, PlannedCell
 
+_FULL, _SLIDING = "full_attention", "sliding_attention"
+"""Kinds of layers, as transformers names them."""
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _QUANTIZED_BYTES = {"4bit": 0.5, "8bit": 1.0}
 """Bytes of a weight; matrices alone are quantised, so this is a lower bound."""
@@ -54,7 +56,7 @@ def footprint(inspected: InspectedModel, *, context_length: int, generates: bool
     heads = int(config.num_attention_heads)
     head_dim = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
     kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
-    cached = sum(min(context_length, window) if window else context_length for window in _windows(inspected))
+    cached = sum(_cached_tokens(inspected, context_length))
     hidden, inner = int(config.hidden_size), int(getattr(config, "intermediate_size", None) or 0)
     return Footprint(
         weights=int(facts.parameters * weight),
@@ -64,12 +66,15 @@ def footprint(inspected: InspectedModel, *, context_length: int, generates: bool
     )
 
 
-def _windows(inspected: InspectedModel) -> list[int | None]:
-    """Return for each layer how many tokens its cache holds at most; None where it holds all."""
+def _cached_tokens(inspected: InspectedModel, context_length: int) -> list[int]:
+    """Return for each layer how many tokens its cache holds at least: layers of a kind unknown here may hold none."""
     config = inspected.config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or ["full_attention"] * int(config.num_hidden_layers)
-    window = getattr(config, "sliding_window", None)
-    return [window if kind == "sliding_attention" else None for kind in kinds]
+    kinds = getattr(config, "layer_types", None) or [_FULL] * int(config.num_hidden_layers)
+    held = {
+        _FULL: context_length,
+        _SLIDING: min(context_length, getattr(config, "sliding_window", None) or context_length),
+    }
+    return [held.get(kind, 0) for kind in kinds]
 
 
 def cell_footprint(cell: PlannedCell, first: FirstSamples) -> Footprint:
@@ -107,14 +112,21 @@ def check_memory(plan: Plan, first: FirstSamples) -> None:
 
 
 def memory_of(device: str) -> int | None:
-    """Return the bytes of memory that a device has, all GPUs together for ``cuda``; None where nobody tells."""
+    """Return the bytes of memory that a device has; None where nobody tells.
+
+    Args:
+        device: ``cpu``, ``cuda:0``, ..., or ``cuda`` for a device map, which may spread over all GPUs and the CPU.
+    """
+    gpus = 0
     if device.startswith("cuda"):
         import torch
 
         places = range(torch.cuda.device_count()) if device == "cuda" else [int(device.partition(":")[2])]
-        return sum(torch.cuda.get_device_properties(place).total_memory for place in places)
+        gpus = sum(torch.cuda.get_device_properties(place).total_memory for place in places)
+        if device != "cuda":
+            return gpus
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return gpus + os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
 

@@ -52,6 +52,15 @@ def test_layers_with_a_window_keep_no_more_than_that(tmp_path):
     assert found.cache * layers * 1000 == whole.cache * (1000 + (layers - 1) * 100)
 
 
+def test_layers_of_another_kind_may_keep_nothing():
+    inspected = inspect_model(ModelSpec(model=REFERENCE))
+    whole = footprint(inspected, context_length=1000, generates=True)
+    layers = inspected.config.num_hidden_layers
+    inspected.config.layer_types = ["full_attention"] + ["linear_attention"] * (layers - 1)
+
+    assert footprint(inspected, context_length=1000, generates=True).cache * layers == whole.cache
+
+
 def test_this_machine_tells_how_much_memory_it_has():
     there = memory_of("cpu")
 
