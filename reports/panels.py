@@ -123,7 +123,12 @@ class Panel:
         """Name the intervals shown."""
         kinds = dict.fromkeys(INTERVAL_NAMES[cell.interval] for cell in self.scored if cell.interval)
         by = " by document" if any(cell.clusters != cell.n for cell in self.scored) else ""
-        return f"95 % interval: {', '.join(kinds)}{by}" if kinds else "no interval: fewer than 10 samples"
+        if kinds:
+            return f"95 % interval: {', '.join(kinds)}{by}"
+        is_small = all(min(cell.n, cell.clusters) < SMALLEST_COUNT for cell in self.scored)
+        return (
+            f"no interval: {f'fewer than {SMALLEST_COUNT} samples' if is_small else 'values are all equal'}"
+        )
 
     def value_text(self, method: str, context_length: int, *, digits: int = 2) -> str:
         """Return what a table shows for a cell: value and interval, or why there is none.
@@ -201,7 +206,7 @@ class Panel:
         return any(cell.low is None for cell in self.scored)
 
 
-NO_INTERVAL = f"[-]: no interval below {SMALLEST_COUNT} samples or documents"
+NO_INTERVAL = f"[-]: no interval below {SMALLEST_COUNT} samples or documents, or of values that are all equal"
 
 
 def panels(run: Path | str) -> tuple[RunHeader, tuple[Panel, ...]]:

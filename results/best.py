@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from longbench_run.results.method_differences import method_differences
 from longbench_run.results.statistics import SMALLEST_COUNT, cluster_sums
-from longbench_run.results.table import CellKey, groups_of_cells
+from longbench_run.results.table import CellKey, clusters_of, latest_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,18 +65,15 @@ def _best(rows: pd.DataFrame, *, family: int) -> Iterator[CellKey]:
 
 
 def _candidates(rows: pd.DataFrame) -> Mapping[str, _Candidate]:
-    """Return the scored methods of a column; of two setups of one cell, the one computed last."""
+    """Return the scored methods of a column."""
     found: dict[str, _Candidate] = {}
-    for key, of_cell in sorted(groups_of_cells(rows), key=lambda group: int(group[1].index.max())):
-        found.pop(key.method_label, None)
+    for key, of_cell in latest_cells(rows).items():
         scored = of_cell[of_cell["score"].notna()]
         direction = of_cell["higher_is_better"].iloc[0]
         if not len(scored) or direction not in (True, False):
             continue
         weights = scored["weight"].tolist() if scored["weight"].notna().all() else None
-        numerators, denominators = cluster_sums(scored["score"].tolist(), weights, None)
+        numerators, denominators = cluster_sums(scored["score"].tolist(), weights, clusters_of(scored))
         mean = float(numerators.sum() / denominators.sum())
-        documents = scored["document"]
-        clusters = documents.nunique() + int(documents.isna().sum())
-        found[key.method_label] = _Candidate(key, mean if direction else -mean, clusters)
+        found[key.method_label] = _Candidate(key, mean if direction else -mean, len(numerators))
     return found

@@ -80,7 +80,7 @@ yarn:factor=8:temperature=per_query
                           1.00 [-] !          |  err
 log_n                     -                   |  -
 | original window: 512 tokens (config.json: max_position_embeddings)
-[-]: no interval below 10 samples or documents
+[-]: no interval below 10 samples or documents, or of values that are all equal
 ! abf at 512, 1k: not applicable: MethodNotApplicable: base is \\x1b[31mlarger
 ! rerope at 512: n = 17, 3 failed
 ! rerope at 1k: 20 out of memory: OutOfMemoryError: tried 3 GiB
@@ -167,3 +167,14 @@ def test_two_models_have_their_own_windows_and_lengths(make, tmp_path):
 def test_a_run_that_is_not_complete_says_so(make, tmp_path, status):
     run = make.run(tmp_path / "run", [], status=status)
     assert terminal_tables(run).endswith(f"\nThe run is {status}: - stands for what is not measured.\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(5, "no interval: fewer than 10 samples"), (12, "no interval: values are all equal")],
+)
+def test_why_there_is_no_interval_is_said(make, tmp_path, count, said):
+    records = [make.perplexity(method="none", length=512, index=index, nll=2.0) for index in range(count)]
+    folder = make.run(tmp_path / "run", records)
+
+    assert said in terminal_tables(folder)
