@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from longbench_run.reports.layout import wrapped
@@ -70,20 +69,28 @@ def set_length_axis(axes: Axes, panel: Panel, *, beside: Sequence[int] = ()) -> 
 
 
 def thin_out_lengths(axes: Axes) -> None:
-    """Leave out labels of the x axis where they lie on each other, every second or more; the longest length keeps its own.
+    """Leave out labels of the x axis that would lie on others: the longest length keeps its own, then the roundest.
 
     Args:
         axes: Laid out.
     """
+    lengths = [int(tick) for tick in axes.get_xticks()]
     labels = axes.get_xticklabels()
     boxes = [label.get_window_extent() for label in labels]
     gap = 2 * axes.figure.dpi / 72
-    choices = (range(len(labels) - 1, -1, -step) for step in range(1, len(labels) + 1))
-    kept = next(
-        places
-        for places in choices
-        if all(boxes[left].x1 + gap <= boxes[right].x0 for right, left in pairwise(places))
-    )
+    longest = len(lengths) - 1
+    kept: set[int] = set()
+    # The larger the power of two that divides a length, the rounder it is.
+    for place in sorted(
+        range(len(lengths)),
+        key=lambda place: (place == longest, lengths[place] & -lengths[place], place),
+        reverse=True,
+    ):
+        if all(
+            boxes[place].x1 + gap <= boxes[other].x0 or boxes[other].x1 + gap <= boxes[place].x0
+            for other in kept
+        ):
+            kept.add(place)
     texts = [label.get_text() if place in kept else "" for place, label in enumerate(labels)]
     axes.set_xticks(axes.get_xticks(), texts, minor=False)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
+    from matplotlib.typing import FillStyleType
 
 _DODGE = 0.07
 """Octaves between neighbours at one length, so that error bars stand side by side."""
@@ -36,6 +37,8 @@ _MOST_BANDS = 4
 """Lines with bands between their bars: those of more lie on each other."""
 _BODY = 20.0
 """Height of the axes, in font sizes."""
+_FILLED: tuple[FillStyleType, ...] = ("none", "bottom", "left", "top", "right", "full")
+"""Part of the marker that is filled, for lines from elsewhere of one method: they tell these apart."""
 
 
 def curve_blocks(panel: Panel, header: RunHeader) -> Iterator[Block]:
@@ -62,7 +65,7 @@ def curve_blocks(panel: Panel, header: RunHeader) -> Iterator[Block]:
 
 
 class Line(NamedTuple):
-    """Values from elsewhere, drawn hollow in the look of one of the run's methods."""
+    """Values from elsewhere, drawn with large markers, hollow or filled in part, in the look of one of the methods."""
 
     method: str
     label: str
@@ -93,7 +96,11 @@ def robustness_figure(
         for place, method in enumerate(shown):
             shift = (place - (len(shown) - 1) / 2) * dodge
             _draw_method(axes, panel, method, styles[method], shift, has_band=len(shown) <= _MOST_BANDS)
-        hollow = [_draw_line(axes, panel, line, styles[line.method]) for line in beside]
+        elsewhere = [
+            _draw_line(axes, panel, line, styles[line.method], filled=_FILLED[of_method % len(_FILLED)])
+            for place, line in enumerate(beside)
+            for of_method in [sum(other.method == line.method for other in beside[:place])]
+        ]
         points = [(length, value) for line in beside for length, value in line.points.items()]
         set_value_axis(
             axes, panel, beside=[drawn(panel, value) for _, value in points if not math.isnan(value)]
@@ -104,7 +111,7 @@ def robustness_figure(
             title=panel.title,
             about=about(panel, panel.count_text(), panel.interval_text()),
             body=_BODY,
-            handles=[*(method_handle(styles[method]) for method in shown), *hollow],
+            handles=[*(method_handle(styles[method]) for method in shown), *elsewhere],
             labels=[
                 *(legend_label(method) for method in shown),
                 *(legend_label(line.label) for line in beside),
@@ -177,7 +184,7 @@ def _draw_method(
         axes.fill_between(x, low, high, color=style.colour, alpha=0.12, linewidth=0, zorder=2)
 
 
-def _draw_line(axes: Axes, panel: Panel, line: Line, style: MethodStyle) -> Artist:
+def _draw_line(axes: Axes, panel: Panel, line: Line, style: MethodStyle, *, filled: FillStyleType) -> Artist:
     """Draw a line from elsewhere and return what stands for it in a legend."""
     from matplotlib import rcParams
 
@@ -189,7 +196,8 @@ def _draw_line(axes: Axes, panel: Panel, line: Line, style: MethodStyle) -> Arti
         linewidth=0.8 * rcParams["lines.linewidth"],
         marker=style.marker,
         markersize=1.35 * rcParams["lines.markersize"],
-        markerfacecolor="none",
+        fillstyle=filled,
+        markerfacecoloralt="none",
         markeredgecolor=style.colour,
         zorder=3.5,
     )

@@ -95,7 +95,7 @@ def draw(kind, of, style):
 KINDS = ("curves", "positions", "heat_map", "forest", "cost")
 
 
-@pytest.fixture(scope="module", params=[2, 6, 16], ids=lambda count: f"{count}-methods")
+@pytest.fixture(scope="module", params=[2, 16], ids=lambda count: f"{count}-methods")
 def of_run(request, tmp_path_factory, make):
     methods = LONG[: request.param]
     folder = tmp_path_factory.mktemp("run") / "run"

@@ -257,3 +257,39 @@ def test_a_run_with_failed_cells_alone_shows_no_figure(make, tmp_path):
 def test_an_unknown_paper_is_refused(against):
     with pytest.raises(ResultsError, match="Did you mean"):
         against("yarns")
+
+
+def test_series_of_one_method_are_told_apart_by_their_markers(make, tmp_path):
+    lengths = (2048, 4096)
+    records = [
+        make.perplexity(method="yarn", length=length, index=n, nll=0.5 + n / 100)
+        for length in lengths
+        for n in range(12)
+    ]
+    _, of_run = panels(make.run(tmp_path / "run", records, lengths=lengths))
+    panel = next(panel for panel in of_run if panel.scored)
+    beside = next(each for each in besides(panel, published("yarn")) if len(each.shared["yarn"]) > 1)
+    (axes,) = overlay_figure(beside).axes
+    looks = [
+        (line.get_marker(), line.get_fillstyle()) for line in axes.get_lines() if len(line.get_xdata()) > 2
+    ]
+
+    assert len(looks) == len(beside.shared["yarn"])
+    assert len(set(looks)) == len(looks)
+
+
+def test_lengths_that_leave_no_room_keep_the_round_ones(make, tmp_path):
+    lengths = (2048, 4096)
+    records = [
+        make.perplexity(method="yarn", length=length, index=n, nll=0.5 + n / 100)
+        for length in lengths
+        for n in range(12)
+    ]
+    _, of_run = panels(make.run(tmp_path / "run", records, lengths=lengths))
+    panel = next(panel for panel in of_run if panel.scored)
+    beside = next(each for each in besides(panel, published("yarn")) if 14336 in each.lengths)
+    (axes,) = overlay_figure(beside, "paper").axes
+    shown = [label.get_text().partition("\n")[0] for label in axes.get_xticklabels()]
+
+    assert "14k" not in shown
+    assert {"2k", "4k", "8k", "16k", "32k", "64k", "128k"} <= set(shown)
