@@ -55,7 +55,7 @@ Each method has its default parameters and is set once, for the longest length, 
 `python -m longbench_run.harness.reference_model train --output runs/reference_model{books_flag} --seed {seed}`, on
 {threads} CPU thread(s) with bf16 autocast: {tokens:.1f} M tokens in {minutes:.0f} minutes. It starts from weights in
 which a copying circuit is written down roughly (`circuit.py`); everything is trained from there, on generated problems
-and samples{and_books}.
+and samples{and_books}. The last rows are longer than the window, so that its far end lies inside what was trained.
 
 What tasks ask was never trained on, whatever their seed: keys of the passkey task have five digits and begin with 1 to 9,
 keys trained on do not; every invented name belongs to the tasks or to the training for good; the training's haystacks
@@ -231,7 +231,7 @@ def _stages(stages: list[dict[str, Any]]) -> str:
         "tokens so far",
         "minutes so far",
         "copied tokens right",
-        "passkey at its length, n = 40",
+        "passkey at its length or the window, n = 40",
     )
     return _table(head, rows)
 

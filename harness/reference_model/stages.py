@@ -65,6 +65,9 @@ _POLISHING = {
     "books": 0.05,
 }
 
+WINDOW = 2048
+"""Native window, in tokens, of the model that is shipped."""
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="grow-256",
@@ -108,6 +111,16 @@ STAGES: tuple[Stage, ...] = (
         batch=4,
         steps=500,
         learning_rate=(2e-4, 1e-5),
+        mixture=_POLISHING,
+        answer_weight=4.0,
+    ),
+    # Slow pairs of dimensions have turned farthest at the end of the window; it shall lie inside what was trained.
+    Stage(
+        name="reach-2560",
+        length=2560,
+        batch=4,
+        steps=300,
+        learning_rate=(1e-4, 5e-6),
         mixture=_POLISHING,
         answer_weight=4.0,
     ),

@@ -109,6 +109,13 @@ def test_a_killed_training_ends_where_an_uninterrupted_one_ends(tiny, tmp_path, 
     assert [entry["stage"] for entry in resumed.progress.history] == ["one", "two"]
 
 
+def test_rows_longer_than_the_window_leave_the_window_as_it_is(tiny, monkeypatch):
+    monkeypatch.setattr(train, "WINDOW", 100)
+    train.Training(output=tiny, books=None, seed=5).run()
+
+    assert AutoModelForCausalLM.from_pretrained(tiny / "two").config.max_position_embeddings == 100
+
+
 def test_a_finished_training_leaves_a_model_that_says_how_it_came_about(tiny, monkeypatch):
     books = tiny / "books"
     books.mkdir()
