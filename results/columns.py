@@ -65,6 +65,8 @@ WHOLE_NUMBERS = (
 """Columns of whole numbers that may be missing."""
 NUMBERS = ("score", "weight", "depth", "minimum", "maximum", "seconds_prefill", "seconds_decode")
 """Columns of other numbers that may be missing."""
+STRINGS = ("status", "document", "prompt_head", "prompt_tail", "prediction", "target", "sample_key")
+"""Columns of a sample's texts that may be missing."""
 TEXTS = ("prompt_head", "prompt_tail", "prediction", "target", "answers")
 """Columns of what was asked and said: what is computed does without them, and they are most of a large run."""
 OF_SAMPLE = (

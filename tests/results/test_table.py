@@ -1,15 +1,18 @@
 """Runs as tables: rows, order, and what stands behind each number."""
 
+import gc
 import math
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from longbench_run import results
-from longbench_run.results.columns import COLUMNS
-from longbench_run.results.records import Failure, MethodIdentity, TaskIdentity
+from longbench_run.results.columns import COLUMNS, NUMBERS, OF_SAMPLE, WHOLE_NUMBERS
+from longbench_run.results.records import Failure, MethodIdentity, ResultsError, TaskIdentity
 from longbench_run.results.statistics import wilson_interval
 from longbench_run.results.store import Store
 from longbench_run.results.table import cells, load, summarize
@@ -145,6 +148,111 @@ def test_setups_are_never_pooled_but_seeds_are(make, tmp_path):
     ]
     run = write(tmp_path / "a", make.header(), [make.record(0, cell=cell) for cell in cells_of_run])
     assert sorted((cell.n, cell.position) for cell in cells(load(run))) == [(1, 2), (2, 1)]
+
+
+def expected(run, header, records):
+    """The table of a run, row by row."""
+    last = {(record.cell_id, record.index): number for number, record in enumerate(records)}
+    metrics = {metric.name: metric for task in header.tasks for metric in task.metrics}
+    rows, failures = [], []
+    for number, record in enumerate(records):
+        for name in dict.fromkeys([*metrics, *record.scores]) or [""]:
+            info = metrics.get(name)
+            cell = record.cell
+            row = {
+                **{column: getattr(record, column) for column in OF_SAMPLE},
+                **{
+                    column: getattr(record, column)
+                    for column in ("model_label", "method_label", "factor_policy")
+                },
+                **{column: getattr(cell, column) for column in ("context_length", "seed")},
+                **{
+                    "run": run,
+                    "task": cell.task.name,
+                    "task_version": 1,
+                    "protocol": "passkey-v1",
+                    "metric": name,
+                },
+                **{"score": record.scores.get(name), "method": cell.method.resolved, "reference": None},
+                **{"original_context_length": 512, "cell_id": record.cell_id, "setup_id": cell.setup_id()},
+                **{bound: info and getattr(info, bound) for bound in ("minimum", "maximum")},
+                **{flag: info and getattr(info, flag) for flag in ("higher_is_better", "is_binary")},
+                "is_last": last[record.cell_id, record.index] == number,
+            }
+            rows.append(row)
+            if row["is_last"]:
+                failures.append(record.failure and f"{record.failure.type}: {record.failure.message}")
+    kept = [number for number, row in enumerate(rows) if row["is_last"]]
+    frame = {}
+    for name in COLUMNS:
+        if name == "failure":
+            frame[name] = pd.Series(failures)
+            continue
+        # What a column of samples holds is told from all of them, and what one of cells or metrics does from its rows.
+        of_samples = name in OF_SAMPLE
+        values = [row[name] for number, row in enumerate(rows) if of_samples or number in kept]
+        if name in NUMBERS or name in WHOLE_NUMBERS:
+            column = pd.Series(values, dtype="float64").astype(
+                "Int64" if name in WHOLE_NUMBERS else "float64"
+            )
+        else:
+            column = pd.Series(values)
+        frame[name] = column.take(kept).reset_index(drop=True) if of_samples else column
+    for name, order in {
+        "run": [run],
+        "model_label": [model.label for model in header.models],
+        "method_label": header.methods,
+        "task": [task.name for task in header.tasks] or ["passkey"],
+    }.items():
+        frame[name] = pd.Categorical(frame[name], categories=order, ordered=True)
+    return pd.DataFrame(frame)
+
+
+TEXTS = st.none() | st.text()
+SAMPLES = st.fixed_dictionaries(
+    {
+        "index": st.integers(0, 5),
+        "seed": st.integers(0, 1),
+        "scores": st.dictionaries(st.sampled_from(["accuracy", "f1", "nll"]), st.floats(-1, 1), max_size=3),
+    },
+    optional={
+        **dict.fromkeys(("document", "prompt_head", "prompt_tail", "prediction", "target"), TEXTS),
+        **dict.fromkeys(("prompt_tokens", "source_length", "peak_bytes"), st.none() | st.integers(0, 2**53)),
+        **dict.fromkeys(("weight", "depth", "seconds_decode"), st.none() | st.floats(0, 1)),
+        "evidence_survived": st.none() | st.booleans(),
+        "answers": st.lists(st.text(), max_size=2).map(tuple),
+        "failure": st.none() | st.builds(Failure, type=st.just("E"), message=st.text()),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    samples=st.lists(SAMPLES, min_size=1, max_size=7),
+    is_declared=st.booleans(),
+    block=st.sampled_from([1, 2, 3, 100]),
+)
+def test_the_table_is_what_its_records_are_row_by_row(make, tmp_path_factory, samples, is_declared, block):
+    header = make.header(**({} if is_declared else {"tasks": ()}))
+    cells_of_run = [make.cell(seed=seed) for seed in (0, 1)]
+    records = [
+        make.record(cell=cells_of_run[sample["seed"]], **{k: v for k, v in sample.items() if k != "seed"})
+        for sample in samples
+    ]
+    records = [
+        record.model_copy(update={"prediction": None}) if is_declared else record for record in records
+    ]
+    run = write(tmp_path_factory.mktemp("run"), header, records)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("longbench_run.results.rows._BLOCK", block)
+        found = load(run)
+    pd.testing.assert_frame_equal(found, expected(str(run), header, records), check_exact=True)
+
+
+def test_the_collector_of_garbage_is_on_again_after_an_error(make, tmp_path):
+    with pytest.raises(ResultsError, match=r"without run\.json"):
+        load(tmp_path)
+    assert gc.isenabled()
 
 
 def test_an_empty_run_has_no_rows(make, tmp_path):
