@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 from longbench_run.harness import reference_model
-from longbench_run.harness.methods import component_classes
+from longbench_run.harness.methods import component_class
 from longbench_run.harness.methods.described import axis_texts, cache_note, parameters
+from longbench_run.harness.methods.registry import METHODS
 from longbench_run.harness.models.spec import REFERENCE
-from longbench_run.tasks.registry import list_tasks, load_task
+from longbench_run.tasks.registry import TASKS, load_task
 
 if TYPE_CHECKING:
     from longbench_run.harness.methods import Component
+    from longbench_run.tasks.plugins import Names
 
 _WIDTH = 110
 
@@ -36,9 +38,19 @@ Entry = tuple[str, str, Sequence[str]]
 """Name, one line about it, and further lines."""
 
 
+def _listed(names: Names, of_own: Callable[[str], Entry]) -> Iterator[Entry]:
+    """Yield the entry of every name; of a plugin's, which is not imported for it, whose it is."""
+    for name in names.all():
+        note = names.note(name)
+        yield of_own(name) if note is None else (name, note, [])
+
+
 def _methods(verbose: bool) -> Iterator[Entry]:
-    for component in component_classes():
-        yield component.name, component.summary, [*_details(component)] if verbose else []
+    def of_own(name: str) -> Entry:
+        component = component_class(name, where="list")
+        return name, component.summary, [*_details(component)] if verbose else []
+
+    return _listed(METHODS, of_own)
 
 
 def _details(component: type[Component]) -> Iterator[str]:
@@ -57,7 +69,7 @@ def _details(component: type[Component]) -> Iterator[str]:
 
 
 def _tasks(verbose: bool) -> Iterator[Entry]:
-    for name in list_tasks():
+    def of_own(name: str) -> Entry:
         info = load_task(name).info
         more = []
         if verbose:
@@ -71,16 +83,20 @@ def _tasks(verbose: bool) -> Iterator[Entry]:
                 f"licence: {info.licence}",
                 *(f"{key}: {text}" for key, text in info.parameters.items()),
             ]
-        yield info.name, info.summary, more
+        return name, info.summary, more
+
+    return _listed(TASKS, of_own)
 
 
 def _protocols(verbose: bool) -> Iterator[Entry]:
-    for name in list_tasks():
+    def of_own(name: str) -> Entry:
         info = load_task(name).info
         more = (
             [f"protocol: {info.parameters['protocol']}"] if verbose and "protocol" in info.parameters else []
         )
-        yield info.name, ", ".join(info.protocols), more
+        return name, ", ".join(info.protocols), more
+
+    return _listed(TASKS, of_own)
 
 
 def _models(verbose: bool) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from longbench_run.harness.environment import device_name, git_revision, now, package_versions
+from longbench_run.harness.methods.registry import METHODS
 from longbench_run.results.records import (
     MetricInfo,
     ModelSummary,
@@ -15,6 +16,7 @@ from longbench_run.results.records import (
     SuiteInfo,
     TaskSummary,
 )
+from longbench_run.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from longbench_run.harness.choices import Choices
@@ -63,11 +65,20 @@ def run_header(
         tasks=tuple(_task_summary(choice.task) for choice in choices.tasks),
         suites=_suites(choice.task for choice in choices.tasks),
         lengths=prepared.plan.lengths,
-        versions=package_versions(),
+        versions=package_versions() | _plugins(loaded, choices),
         git_revision=git_revision(),
         device=device_name(prepared.weights[0].inspected.facts.device),
         started=now(),
     )
+
+
+def _plugins(loaded: LoadedConfig, choices: Choices) -> dict[str, str]:
+    """Return the versions of the distributions that methods and tasks in use come from, beside this one."""
+    components = (component for choice in choices.methods for component in choice.method.components)
+    found = [METHODS.distribution(component.name) for component in components]
+    # Tasks as asked for: one that stands for several has parts of other names.
+    found += [TASKS.distribution(entry.name.partition(":")[0]) for entry in loaded.config.tasks]
+    return dict(distribution for distribution in found if distribution is not None)
 
 
 def _task_summary(task: Task) -> TaskSummary:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from longbench_run.harness.errors import ConfigError, unknown_name
 from longbench_run.harness.grammar import parse_term
 from longbench_run.tasks.base import TaskInfo
-from longbench_run.tasks.registry import create_task, list_tasks, load_task, parts_of
+from longbench_run.tasks.registry import TASKS, create_task, list_tasks, parts_of
 
 if TYPE_CHECKING:
     from longbench_run.harness.config import Parameter
@@ -45,7 +45,7 @@ def tasks_of(
             f"{where}: {term.name} must name each parameter once, got {doubled[0]!r} twice. Keep one."
         )
     merged: dict[str, Parameter] = {**written, **parameters}
-    info = _info(term.name)
+    info = _info(term.name, where=where)
     if info is not None:
         merged = {key: value for key, value in shared.items() if key in info.parameters} | merged
         if protocol is not None and protocol in info.protocols:
@@ -53,9 +53,9 @@ def tasks_of(
     return parts_of(create_task(term.name, merged, where=where))
 
 
-def _info(name: str) -> TaskInfo | None:
+def _info(name: str, *, where: str) -> TaskInfo | None:
     """Return what a task says of itself, None where there is no such task."""
-    return load_task(name).info if name in list_tasks() else None
+    return create_task(name, {}, where=where).info if name in list_tasks() else None
 
 
 def check_protocol(protocol: str, names: list[str], *, where: str) -> None:
@@ -69,7 +69,8 @@ def check_protocol(protocol: str, names: list[str], *, where: str) -> None:
     Raises:
         UnknownName: If no task has it.
     """
-    known = [known for name in names if (info := _info(name)) is not None for known in info.protocols]
+    infos = [_info(name, where=where) for name in names]
+    known = [known for info in infos if info is not None for known in info.protocols]
     if protocol not in known:
         raise unknown_name("protocol", protocol, known, where=where, see="`longbench-run list protocols`")
 
@@ -86,7 +87,10 @@ def check_parameter(key: str, value: Parameter, names: list[str], *, where: str)
     Raises:
         ConfigError: If no task has it.
     """
-    has = [name for name in list_tasks() if key in load_task(name).info.parameters]
+    # A plugin that was not asked for is not imported to be suggested.
+    own = [name for name in list_tasks() if TASKS.note(name) is None]
+    infos = {name: _info(name, where=where) for name in [*own, *names]}
+    has = [name for name, info in infos.items() if info is not None and key in info.parameters]
     if not set(has) & set(names):
         raise ConfigError(
             f"{where}: {key} must be left out where no task has it, got {value!r}. {', '.join(has)} would."

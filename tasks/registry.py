@@ -8,11 +8,11 @@ import re
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
 from longbench_run.tasks.base import Composite, Task, TaskError
 from longbench_run.tasks.checks import unknown
+from longbench_run.tasks.plugins import Names
 
 Parameter = str | int | float | bool | None
 
@@ -26,13 +26,30 @@ BUILT_IN = {
 }
 """Task name -> ``module:class``."""
 
+
+def _fault(name: str, found: Any) -> str | None:
+    """Return why what a plugin offers is no task, None where it is one."""
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        return "that is no dataclass"
+    has = {*dir(found), *(field.name for field in dataclasses.fields(found))}
+    lacking = [member for member in dir(Task) if not member.startswith("_") and member not in has]
+    if lacking:
+        return f"without {', '.join(lacking)}"
+    default: Any = found()
+    own = default.info.name
+    return None if own.startswith(name) else f"whose name is {own!r}"
+
+
+TASKS = Names(kind="task", group="longbench_run.tasks", built_in=BUILT_IN, error=TaskError, fault=_fault)
+"""Every name, those of plugins among them."""
+
 _WHOLE_NUMBER = re.compile(r"(?P<digits>-?[0-9]{1,15})(?P<thousands>[kK]?)\Z")
 _TRUTH = {"true": True, "false": False}
 
 
 def list_tasks() -> tuple[str, ...]:
     """Return the names of all tasks, in the order in which they are listed."""
-    return tuple(_targets())
+    return TASKS.all()
 
 
 def load_task(name: str, **parameters: Parameter) -> Task:
@@ -57,20 +74,35 @@ def create_task(name: str, parameters: Mapping[str, Parameter], *, where: str | 
         where: What the message begins with, e.g. ``run.yaml: tasks[0]``.
 
     Raises:
-        TaskError: If the name, a parameter or a value is wrong; one line, with the nearest known name.
+        TaskError: If the name, a parameter or a value is wrong; one line, with the nearest known name. If two
+            packages have the name, or the plugin that has it is broken.
     """
     task_class = _task_class(name, where=where)
-    annotations = get_type_hints(task_class)
-    known = [field.name for field in dataclasses.fields(task_class) if field.init]
     try:
-        values = {}
-        for key, value in parameters.items():
-            if key not in known:
-                raise unknown(name, "parameter", key, known)
-            values[key] = _converted(value, annotations[key], where=f"{name}: {key}")
-        task: Task = task_class(**values)
+        return task_from(task_class, name, parameters)
     except TaskError as error:
         raise (TaskError(f"{where}: {error}") if where else error) from None
+
+
+def task_from(task_class: type[Any], name: str, parameters: Mapping[str, Parameter]) -> Task:
+    """Return a task of a class, whose parameters may still be texts.
+
+    Args:
+        task_class: A dataclass whose fields are the parameters.
+        name: What errors call it.
+        parameters: Parameter name -> value, or its text.
+
+    Raises:
+        TaskError: If a parameter or a value is wrong.
+    """
+    annotations = get_type_hints(task_class)
+    known = [field.name for field in dataclasses.fields(task_class) if field.init]
+    values = {}
+    for key, value in parameters.items():
+        if key not in known:
+            raise unknown(name, "parameter", key, known)
+        values[key] = _converted(value, annotations[key], where=f"{name}: {key}")
+    task: Task = task_class(**values)
     return task
 
 
@@ -79,20 +111,14 @@ def parts_of(task: Task) -> tuple[Task, ...]:
     return tuple(task.parts()) if isinstance(task, Composite) else (task,)
 
 
-def _targets() -> Mapping[str, str]:
-    """Return name -> ``module:class`` of every task; those of other packages belong here."""
-    return BUILT_IN
-
-
 def _task_class(name: str, *, where: str | None) -> type[Any]:
-    targets = _targets()
-    if name not in targets:
+    names = TASKS.all()
+    if name not in names:
         prefix = f"{where}: unknown" if where else "Unknown"
-        nearest = get_close_matches(name, targets, n=1)
+        nearest = get_close_matches(name, names, n=1)
         hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
         raise TaskError(f'{prefix} task "{name}".{hint} See `longbench-run list tasks`.')
-    module, _, attribute = targets[name].partition(":")
-    found: type[Any] = getattr(import_module(module), attribute)
+    found: type[Any] = TASKS.load(name, where=where)
     return found
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from longbench_run.harness.errors import unknown_name
+from longbench_run.harness.errors import ConfigError, unknown_name
+from longbench_run.harness.methods.base import Component
+from longbench_run.tasks.plugins import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from longbench_run.harness.methods.base import Component
 
 _PACKAGE = "longbench_run.harness.methods"
 
@@ -39,20 +38,39 @@ BUILT_IN = {
 """Name -> ``module:class`` inside this package."""
 
 
+def _fault(name: str, found: Any) -> str | None:
+    """Return why what a plugin offers is no component, None where it is one."""
+    if not (isinstance(found, type) and issubclass(found, Component)):
+        return "that is no subclass of Component"
+    own = getattr(found, "name", None)
+    return None if own == name else f"whose name is {own!r}"
+
+
+METHODS = Names(
+    kind="method",
+    group="longbench_run.methods",
+    built_in={name: f"{_PACKAGE}.{target}" for name, target in BUILT_IN.items()},
+    error=ConfigError,
+    fault=_fault,
+)
+"""Every name, those of plugins among them."""
+
+
 def component_class(name: str, *, where: str) -> type[Component]:
-    """Return the class of a component.
+    """Return the class of a component, of this package or of a plugin.
 
     Raises:
         UnknownName: If no component has this name.
+        ConfigError: If two packages have the name, or the plugin that has it is broken.
     """
-    if name not in BUILT_IN:
-        raise unknown_name("method", name, BUILT_IN, where=where, see="`longbench-run list methods`")
-    module, _, attribute = BUILT_IN[name].partition(":")
-    found: type[Component] = getattr(import_module(f"{_PACKAGE}.{module}"), attribute)
+    names = METHODS.all()
+    if name not in names:
+        raise unknown_name("method", name, names, where=where, see="`longbench-run list methods`")
+    found: type[Component] = METHODS.load(name, where=where)
     return found
 
 
 def component_classes() -> Iterator[type[Component]]:
-    """Yield every component class in the order of the table."""
+    """Yield every component class of this package in the order of the table."""
     for name in BUILT_IN:
-        yield component_class(name, where="list")
+        yield METHODS.load_built_in(name)

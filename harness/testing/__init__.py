@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from longbench_run.tasks.testing import BrokenPromise, broken_promises
+
 if TYPE_CHECKING:
-    from longbench_run.harness.testing.contract import MethodContract, broken_promises, contract_checks
+    from longbench_run.harness.testing.contract import MethodContract, contract_checks
     from longbench_run.harness.testing.families import FAMILIES, TinyFamily, family_checks, family_contract
     from longbench_run.harness.testing.formula import by_formula
     from longbench_run.harness.testing.models import draw_tokens, randomised, tiny_llama
-    from longbench_run.harness.testing.promises import BrokenPromise
 
 __all__ = [
     "FAMILIES",
@@ -43,10 +44,8 @@ __all__ = [
 
 _HOMES = {
     "FAMILIES": "families",
-    "BrokenPromise": "promises",
     "MethodContract": "contract",
     "TinyFamily": "families",
-    "broken_promises": "contract",
     "by_formula": "formula",
     "contract_checks": "contract",
     "draw_tokens": "models",

@@ -11,8 +11,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from longbench_run.harness.errors import UnknownName
 from longbench_run.harness.methods import Method, parse_method
-from longbench_run.harness.testing.promises import require
 from longbench_run.harness.testing.subject import Subject, logits
+from longbench_run.tasks.testing.promises import require
 
 
 class _Interrupted(BaseException):

@@ -13,8 +13,9 @@ from longbench_run.harness.errors import LongbenchError
 from longbench_run.harness.testing.formula import by_formula
 from longbench_run.harness.testing.models import tiny_llama
 from longbench_run.harness.testing.positions import recovered_distances
-from longbench_run.harness.testing.promises import CHANGED, distance, require, require_same
+from longbench_run.harness.testing.promises import CHANGED, distance, require_same
 from longbench_run.harness.testing.subject import Subject, as_method, logits
+from longbench_run.tasks.testing.promises import require
 
 _NARROW = (torch.bfloat16, torch.float16)
 _GRADIENT = 1e-3

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from longbench_run.tasks.testing.promises import require
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -14,20 +16,6 @@ SAME = 1e-3
 """Logits nearer than this are the same sums in another order: fp32 noise on sharp weights reaches a third of it."""
 CHANGED = 3e-3
 """Logits further than this are another computation: one wrong position moves them by 1e-2 and more."""
-
-
-class BrokenPromise(AssertionError):
-    """A method does not do what it declares, or what all methods must; the message says which promise, and where."""
-
-
-def require(kept: bool, promise: str, found: str) -> None:  # the condition, as in `assert`
-    """Raise unless a promise is kept.
-
-    Raises:
-        BrokenPromise: If it is not.
-    """
-    if not kept:
-        raise BrokenPromise(f"{promise} Found: {found}")
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

@@ -12,9 +12,10 @@ from longbench_run.harness.errors import MethodNotApplicable
 from longbench_run.harness.models.generate import generate
 from longbench_run.harness.models.load import LoadedModel
 from longbench_run.harness.testing.models import draw_tokens
-from longbench_run.harness.testing.promises import distance, require, require_declared, require_same
+from longbench_run.harness.testing.promises import distance, require_declared, require_same
 from longbench_run.harness.testing.subject import Subject, logits, logits_in_parts
 from longbench_run.tasks.base import GenerateRequest
+from longbench_run.tasks.testing.promises import require
 
 _BUDGET = 6
 

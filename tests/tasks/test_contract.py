@@ -1,4 +1,7 @@
-"""What holds for every task: over the registry, over every protocol, over tokenizers of different kinds."""
+"""What holds for every task: over the registry, over every protocol, over tokenizers of different kinds.
+
+First the suite that is shipped for plugins, then what the tokenizers of real models add to it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import dataclasses
 import json
 import pickle
 import random
+import subprocess
+import sys
+import textwrap
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from longbench_run.tasks import testing
 from longbench_run.tasks.base import Generated, GenerateRequest, Scored, ScoreRequest, TaskError
-from longbench_run.tasks.registry import list_tasks, load_task
+from longbench_run.tasks.registry import BUILT_IN, load_task
+from longbench_run.tasks.testing import TaskContract, broken_promises, checks_of
 
 SMALL = {
     ("perplexity", "sliding"): {"tokens": 1200, "stride": 100},
@@ -28,7 +36,7 @@ HAS_OWN_TESTS = {"longbench"}
 
 CASES = [
     (name, protocol)
-    for name in list_tasks()
+    for name in BUILT_IN
     if name not in HAS_OWN_TESTS
     for protocol in load_task(name).info.protocols
 ]
@@ -65,6 +73,38 @@ def oracle(sample, *, is_right):
     assert isinstance(sample.request, ScoreRequest)
     nll = 0.0 if is_right else 11.0
     return Scored(nll=tuple([nll] * (len(w.token_ids) - w.first_scored) for w in sample.request.windows))
+
+
+@pytest.mark.parametrize("check", checks_of(TaskContract))
+def test_every_task_keeps_its_promises(task, check):
+    getattr(type("Contract", (TaskContract,), {"task": task})(), check)()
+
+
+def test_a_plugin_author_writes_four_lines():
+    """As the package's documentation shows it; pytest collects a class of this name without a constructor."""
+    example = textwrap.dedent(testing.__doc__.split("::\n")[1].split("\nNeither")[0])
+    names = {}
+
+    exec(example, names)  # noqa: S102  # what the documentation shows is what is run
+
+    assert len([line for line in example.splitlines() if line]) == 4
+    mine = names["TestPasskey"]
+    assert mine.__init__ is object.__init__
+    assert broken_promises(mine()) == {}
+
+
+def test_the_suite_needs_neither_pytest_nor_torch():
+    code = (
+        "import sys\n"
+        "from longbench_run.tasks.testing import TaskContract, broken_promises\n"
+        "from longbench_run.tasks.passkey import Passkey\n"
+        "contract = type('Mine', (TaskContract,), {'task': Passkey()})()\n"
+        "assert not broken_promises(contract)\n"
+        "print(*({'pytest', 'torch', 'transformers', 'tokenizers', 'longbench_run.harness'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "\n"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
@@ -137,23 +177,6 @@ def test_right_output_gets_the_best_score_and_a_wrong_one_the_worst(task, tokeni
                 assert {right[metric.name], wrong[metric.name]} == {0.0, 1.0}
 
 
-def test_nll_of_buckets_adds_up_to_the_score(task, byte_bpe):
-    for sample in samples(task, byte_bpe):
-        score = task.score(sample, oracle(sample, is_right=False))
-        if isinstance(sample.request, ScoreRequest):
-            total = sum(bucket.nll_sum for bucket in score.nll_buckets)
-            tokens = sum(bucket.tokens for bucket in score.nll_buckets)
-            assert score.weight == tokens
-            assert score.scores["nll"] == pytest.approx(total / tokens)
-        else:
-            assert (score.weight, score.nll_buckets) == (None, ())
-
-
-def test_depth_lies_in_the_haystack(task, byte_bpe):
-    for sample in samples(task, byte_bpe, count=12):
-        assert sample.depth is None or 0 <= sample.depth <= 1
-
-
 def test_samples_of_one_group_share_what_they_begin_with(task, byte_bpe):
     """A group is worth it because a window begins a longer one, or because prompts begin alike."""
     lengths = (scaled(task, 700), scaled(task, 900))
@@ -186,10 +209,6 @@ def test_default_written_out_changes_nothing(task, request):
     }
     again = load_task(name_of(request), protocol=task.protocol, **written)
     assert again.parameters() == task.parameters()
-
-
-def test_every_parameter_is_explained_and_nothing_else(task):
-    assert set(task.info.parameters) == {field.name for field in dataclasses.fields(task) if field.init}
 
 
 def test_info_says_what_a_report_needs(task, request):
