@@ -29,7 +29,7 @@ types: $(VENV)/.installed-development
 	$(BIN)/python -m pip install --quiet --no-deps --target build/installed build/wheel/*.whl
 	MYPYPATH=build/installed $(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 
-bench: venv ## time and memory of every method against the unmodified model
+bench: venv ## what the engine costs against the usual ways, on a CPU: benchmarks/results/engine.md
 	$(BIN)/python -m benchmarks
 
 venv: $(VENV)/.installed

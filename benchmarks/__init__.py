@@ -1,1 +1,1 @@
-"""Speed and memory, measured side by side in one run."""
+"""What the engine costs, measured side by side in one run; and studies of the statistics."""

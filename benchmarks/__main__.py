@@ -1,65 +1,109 @@
-"""What a method costs: `python -m benchmarks` prints time over the unmodified model's, and peak memory."""
+"""What the engine costs against how evaluations are usually written: `python -m benchmarks`, `python -m benchmarks gpu`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.memory import peak_memory
-from benchmarks.speed import decode_ratios, forward_ratios
+import torch
 
-METHODS = "none,pi,ntk,yarn,abf,log_n,entropy_abf,self_extend,rerope"
+from benchmarks.models import columns
+from benchmarks.page import page, spread
+from benchmarks.rows import ROWS, Row
+from benchmarks.speed import Bench
+from benchmarks.stored import OtherLoad, Stored, failed, measured
+
+OUTPUT = Path(__file__).resolve().parent / "results"
+_SECONDS = {"cpu": 40.0, "gpu": 12.0}
 
 
-def main() -> int:
-    """Measure, print tables, and with --output keep the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--methods", default=METHODS, help="methods to measure against none")
-    parser.add_argument(
-        "--lengths", default="2048,8192,16384", help="tokens of a forward pass, for time and memory"
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the rows asked for, and write engine.json and engine.md after each of them."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.column == "gpu" and not torch.cuda.is_available():
+        print("column gpu must be measured on a GPU that torch can use, got none.", file=sys.stderr)
+        return 2
+    if options.repeats < 1:
+        parser.error(f"--repeats must be at least 1, got {options.repeats}.")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads must be at least 1, got {options.threads}.")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    bench = Bench(
+        column=columns()[options.column],
+        repeats=options.repeats,
+        seconds=_SECONDS[options.column] if options.seconds is None else options.seconds,
+        threads=options.threads,
     )
-    parser.add_argument("--repeats", type=int, default=5, help="rounds; each runs every method once, in turn")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    settings = {"repeats": options.repeats, "seconds": bench.seconds, "threads": options.threads}
+    words = [f"--{name} {value:g}" for name, value in settings.items() if value is not None]
+    command = " ".join(["python -m benchmarks", options.column, *words])
+    rows = [row for row in ROWS if row.name in options.rows]
+    return 0 if run_rows(bench, rows, output=options.output, command=command) else 1
+
+
+def run_rows(bench: Bench, rows: Sequence[Row], *, output: Path, command: str) -> bool:
+    """Measure rows and write both files after each; return whether none failed.
+
+    Args:
+        bench: Column and rounds.
+        rows: Rows of the table.
+        output: Folder of engine.json and engine.md.
+        command: How it was asked, for the page.
+    """
+    stored = Stored(output / "engine.json")
+    pending = stored.begin(bench, [row.name for row in rows])
+    all_well = True
+    for row in rows:
+        if row.name not in pending:
+            continue
+        load = OtherLoad()
+        try:
+            figure = row.measure(bench)
+            result = measured(figure, load, command=command)
+            print(f"{row.name:24} {spread(figure.values)[1]:.3g} {row.unit} ({figure.note})", flush=True)
+        except Exception as error:  # a row that fails must not keep the others from being measured
+            result, all_well = failed(error, load, command=command), False
+            print(f"{row.name:24} failed: {result['failed']}", flush=True)
+        stored.add(bench, row.name, result)
+        (output / "engine.md").write_text(page(stored.columns), encoding="utf-8")
+    return all_well
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        "--dtype", default="float32", choices=("float32", "bfloat16"), help="dtype of the model"
+        "column", nargs="?", default="cpu", choices=("cpu", "gpu"), help="device to measure; default cpu"
+    )
+    parser.add_argument(
+        "--rows",
+        type=_row_names,
+        default=[row.name for row in ROWS],
+        help=f"rows to measure, joined by commas; default: all. {', '.join(row.name for row in ROWS)}",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="rounds of a row at most, after one that warms up"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="no round of a row begins after so many; default 40 on a CPU, 12 on a GPU",
     )
     parser.add_argument("--threads", type=int, help="CPU threads; torch's default if left out")
-    parser.add_argument("--output", type=Path, help="file for the figures as JSON")
-    options = parser.parse_args()
-    methods = [name for name in options.methods.split(",") if name != "none"]
-    lengths = [int(length) for length in options.lengths.split(",")]
-    setting = {"device": options.device, "dtype": options.dtype, "threads": options.threads}
-    forward = {
-        length: forward_ratios(methods, length, repeats=options.repeats, **setting) for length in lengths
-    }
-    decode = {
-        length: decode_ratios(methods, length, repeats=options.repeats, **setting) for length in lengths[:2]
-    }
-    memory = {length: peak_memory(["none", *methods], length, **setting) for length in lengths}
-    _table("Forward pass: time over none's, median of rounds (quartiles)", methods, forward)
-    _table(
-        "Decode, 16 tokens after the length: time over none's, median of rounds (quartiles)", methods, decode
-    )
-    print("\nPeak memory above the loaded model in MiB, one process a figure")
-    print(f"{'method':28}" + "".join(f"{length:>18}" for length in lengths))
-    for method in ["none", *methods]:
-        print(f"{method:28}" + "".join(f"{memory[length][method]:>18.0f}" for length in lengths))
-    if options.output is not None:
-        figures = {"setting": setting, "forward": forward, "decode": decode, "memory_mib": memory}
-        options.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of engine.json and engine.md")
+    return parser
 
 
-def _table(title: str, methods: list[str], ratios: dict[int, dict[str, list[float]]]) -> None:
-    print(f"\n{title}")
-    print(f"{'method':28}" + "".join(f"{length:>24}" for length in ratios))
-    seconds = (f"{found['none'][1]:.3f} s" for found in ratios.values())
-    print(f"{'none':28}" + "".join(f"{text:>24}" for text in seconds))
-    for method in methods:
-        cells = ("{1:.3f} ({0:.3f}-{2:.3f})".format(*found[method]) for found in ratios.values())
-        print(f"{method:28}" + "".join(f"{text:>24}" for text in cells))
+def _row_names(text: str) -> list[str]:
+    names = text.split(",")
+    known = [row.name for row in ROWS]
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"rows must be of {', '.join(known)}; got {wrong[0]!r}.")
+    return names
 
 
 if __name__ == "__main__":

@@ -1,65 +1,106 @@
-"""Peak memory of one forward pass, each in a process of its own: an allocator gives little back."""
+"""Peak memory of one piece of work, each in a process of its own: an allocator gives little back."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 
 import torch
 
-from benchmarks.models import benchmark_model, token_ids
-from longbench_run.harness.methods import parse_method
+from benchmarks.bands import draw_call
+from benchmarks.models import Column, Sizes, columns, random_model, token_ids
+from benchmarks.peers import full_form, full_logits_nll
+from benchmarks.speed import Bench
+from longbench_run.harness.attention.bands import attend_bands
 from longbench_run.harness.models.memory import PeakMemory
+from longbench_run.harness.models.score import score
+from longbench_run.tasks.base import ScoreWindow
+
+_ROOT = Path(__file__).resolve().parent.parent
+Work = Callable[[], object]
 
 
-def peak_memory(
-    methods: list[str], length: int, *, device: str, dtype: str, threads: int | None
-) -> dict[str, float]:
-    """Return MiB above the loaded and warmed-up model for each method."""
-    options = ["--device", device, "--dtype", dtype, *(["--threads", str(threads)] if threads else [])]
-    found = {}
-    for method in methods:
-        command = [sys.executable, "-m", "benchmarks.memory", method, str(length), *options]
-        found[method] = float(
-            subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        )  # our own module
-    return found
+def peak_mib(bench: Bench, work: str) -> float:
+    """Return MiB above what was there before the work: weights, and its inputs.
+
+    Args:
+        bench: Column and threads.
+        work: A key of `WORKS`.
+
+    Raises:
+        RuntimeError: If the process fails; the message is its last line.
+    """
+    command = [sys.executable, "-m", "benchmarks.memory", bench.column.name, work]
+    command += ["--sizes", json.dumps(asdict(bench.column.sizes))]
+    command += ["--threads", str(bench.threads)] if bench.threads else []
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_ROOT)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip() or f"{work} ended with {done.returncode}").splitlines()[-1])
+    return float(done.stdout)
 
 
-def _measure(method: str, length: int, **setting: Any) -> float:
-    model = benchmark_model(**setting)
-    peak = PeakMemory([model.device])
-    with torch.inference_mode(), parse_method(method).applied_to(model, context_length=length):
-        model(token_ids(64, setting["device"]), use_cache=True, logits_to_keep=1)
-        peak.start()
-        before = peak.read()
-        model(token_ids(length, setting["device"]), use_cache=True, logits_to_keep=1)
-        after = peak.read()
+def _bands(column: Column, method: str, attend: Callable[..., object]) -> Work:
+    call = draw_call(column, method, column.sizes.full_form)
+    small = draw_call(column, method, 64)
+    attend(small.bands, small.value, scaling=small.scaling)
+    return partial(attend, call.bands, call.value, scaling=call.scaling)
+
+
+def _streamed(column: Column) -> Work:
+    loaded = random_model(column.scorer, device=column.device, dtype=column.dtype)
+    ids = token_ids(column.sizes.scoring)
+    score(loaded, [ScoreWindow(token_ids=ids[:64], first_scored=1)])
+    return partial(score, loaded, [ScoreWindow(token_ids=ids, first_scored=1)])
+
+
+def _full_logits(column: Column) -> Work:
+    loaded = random_model(column.scorer, device=column.device, dtype=column.dtype)
+    ids = torch.tensor([token_ids(column.sizes.full_logits)], device=column.device)
+    full_logits_nll(loaded.model, ids[:, :64])
+    return partial(full_logits_nll, loaded.model, ids)
+
+
+WORKS: dict[str, Callable[[Column], Work]] = {
+    "self_extend in blocks": partial(_bands, method="self_extend", attend=attend_bands),
+    "self_extend in full": partial(_bands, method="self_extend", attend=full_form),
+    "scoring streamed": _streamed,
+    "scoring full logits": _full_logits,
+}
+"""Prepares and warms up, and returns the work whose memory counts."""
+
+
+@torch.inference_mode()
+def _measure(column: Column, work: str) -> float:
+    run = WORKS[work](column)
+    peak = PeakMemory([torch.device(column.device)])
+    peak.start()
+    before = peak.read()
+    run()
+    after = peak.read()
     if before is None or after is None:
         raise SystemExit("peak memory on a CPU must be measured on Linux.")
     return (after - before) / 2**20
 
 
 def main() -> int:
-    """Print MiB for one method at one length."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("method")
-    parser.add_argument("length", type=int)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32")
+    """Print the MiB of one piece of work."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", allow_abbrev=False)
+    parser.add_argument("column", choices=("cpu", "gpu"))
+    parser.add_argument("work", choices=WORKS)
+    parser.add_argument("--sizes", type=json.loads, default={})
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    print(
-        _measure(
-            options.method,
-            options.length,
-            device=options.device,
-            dtype=options.dtype,
-            threads=options.threads,
-        )
-    )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    column = columns()[options.column]
+    sizes = Sizes(**{**asdict(column.sizes), **options.sizes})
+    print(_measure(replace(column, sizes=sizes), options.work))
     return 0
 
 

@@ -1,74 +1,157 @@
-"""Times in turn, one method after the other, so that a drifting machine drifts for all of them."""
+"""Times in turn, one way after the other, so that a drifting machine drifts for both of them."""
 
 from __future__ import annotations
 
-import statistics
 import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.modules import module as every_module
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from benchmarks.models import benchmark_model, token_ids
-from longbench_run.harness.methods import parse_method
+from benchmarks.models import Column
+from longbench_run.harness.attention.functions import registered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-NEW_TOKENS = 16
+Timed = Callable[[], float] if TYPE_CHECKING else Any
+"""Runs something and returns the seconds of the part that counts."""
 
 
-def forward_ratios(
-    methods: list[str], length: int, *, repeats: int, **setting: Any
-) -> dict[str, list[float]]:
-    """Return quartiles of each method's forward time over none's in the same round; of none its seconds."""
-    ids = token_ids(length, setting["device"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """How a row is measured."""
 
-    def forward(model: Any) -> float:
+    column: Column
+    repeats: int
+    """Rounds at most, at least 1."""
+    seconds: float
+    """No round begins after so many; the first one always runs."""
+    threads: int | None = None
+    """CPU threads; None for torch's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What a row came to."""
+
+    values: tuple[float, ...]
+    """One for each round."""
+    note: str
+    """Absolute figures and what was cut."""
+
+
+def in_turn(bench: Bench, candidate: Timed, baseline: Timed, *, note: str = "") -> Figure:
+    """Return the ratios of candidate to baseline, one a round; every other round begins with the baseline.
+
+    The first round warms up, and counts where no other one was begun in time.
+    """
+    rounds = []
+    started = time.perf_counter()
+    for turn in range(bench.repeats + 1):
+        if turn and time.perf_counter() - started > bench.seconds:
+            break
+        if turn % 2:
+            below, above = baseline(), candidate()
+        else:
+            above, below = candidate(), baseline()
+        rounds.append((above, below))
+    counted = rounds[1:] or rounds
+    seconds = f"{median(a for a, _ in counted):.3g} s / {median(b for _, b in counted):.3g} s"
+    return Figure(
+        values=tuple(above / below for above, below in counted), note=f"{seconds}{note and '; ' + note}"
+    )
+
+
+def wait(device: str | torch.device) -> None:
+    """Return when the device has done what it was told."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_of(call: Callable[[], object], device: str) -> float:
+    """Return the seconds that a call takes until the device is done."""
+    wait(device)
+    started = time.perf_counter()
+    call()
+    wait(device)
+    return time.perf_counter() - started
+
+
+@dataclass(slots=True)
+class ForwardClock:
+    """Adds up the time inside modules: of one model, or of the outermost ones of whatever is loaded meanwhile."""
+
+    device: str
+    seconds: float = 0.0
+    prompts: float = 0.0
+    """Seconds of the passes over more than one token a row."""
+    steps: int = 0
+    """Passes over one token a row."""
+    _depth: int = 0
+    _started: float = 0.0
+    _hooks: ExitStack = field(default_factory=ExitStack)
+
+    def of(self, model: torch.nn.Module | None) -> ForwardClock:
+        """Watch a model; None watches every module."""
+        before, after = (
+            (every_module.register_module_forward_pre_hook, every_module.register_module_forward_hook)
+            if model is None
+            else (model.register_forward_pre_hook, model.register_forward_hook)
+        )
+        self._hooks.callback(before(self._enter).remove)
+        self._hooks.callback(after(self._leave, with_kwargs=True, always_call=True).remove)
+        return self
+
+    def __enter__(self) -> ForwardClock:
+        """Count until the block ends."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Watch no more."""
+        self._hooks.close()
+
+    def _enter(self, _module: torch.nn.Module, _arguments: object) -> None:
+        if self._depth == 0:
+            wait(self.device)
+            self._started = time.perf_counter()
+        self._depth += 1
+
+    def _leave(
+        self, _module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], _output: object
+    ) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        wait(self.device)
+        passed = time.perf_counter() - self._started
+        self.seconds += passed
+        given = named.get("input_ids", arguments[0] if arguments else None)
+        if given is not None and given.shape[1] > 1:
+            self.prompts += passed
+        else:
+            self.steps += 1
+
+
+@contextmanager
+def attention_clock(model: Any, device: str) -> Iterator[list[float]]:
+    """Yield the seconds of every attention call that a model makes in the block, whatever method is applied."""
+    name = model.config._attn_implementation
+    own = ALL_ATTENTION_FUNCTIONS[name]
+    seconds: list[float] = []
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        wait(device)
         started = time.perf_counter()
-        model(ids, use_cache=False, logits_to_keep=1)
-        _wait(setting["device"])
-        return time.perf_counter() - started
+        result = own(*arguments, **named)
+        wait(device)
+        seconds.append(time.perf_counter() - started)
+        return result
 
-    return _ratios(methods, length, forward, repeats=repeats, **setting)
-
-
-def decode_ratios(methods: list[str], length: int, *, repeats: int, **setting: Any) -> dict[str, list[float]]:
-    """Return the same for tokens decoded one by one after a prompt."""
-    ids = token_ids(length, setting["device"])
-
-    def decode(model: Any) -> float:
-        output = model(ids, use_cache=True, logits_to_keep=1)
-        _wait(setting["device"])
-        started = time.perf_counter()
-        for _ in range(NEW_TOKENS):
-            token = output.logits[:, -1:].argmax(-1)
-            output = model(token, past_key_values=output.past_key_values, use_cache=True)
-        _wait(setting["device"])
-        return time.perf_counter() - started
-
-    return _ratios(methods, length, decode, repeats=repeats, **setting)
-
-
-def _ratios(
-    methods: list[str], length: int, measure: Callable[[Any], float], *, repeats: int, **setting: Any
-) -> dict[str, list[float]]:
-    model = benchmark_model(**setting)
-    rounds: dict[str, list[float]] = {name: [] for name in ("none", *methods)}
-    with torch.inference_mode():
-        for turn in range(repeats + 1):
-            seconds = {}
-            for name in rounds:
-                with parse_method(name).applied_to(model, context_length=length):
-                    # None first and last: half of a drift within the round falls on either side.
-                    seconds[name] = measure(model)
-            with parse_method("none").applied_to(model):
-                baseline = (seconds["none"] + measure(model)) / 2
-            if turn:  # the first round warms up
-                for name, values in rounds.items():
-                    values.append(baseline if name == "none" else seconds[name] / baseline)
-    return {name: statistics.quantiles(values, n=4) for name, values in rounds.items()}
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    with registered(model, "longbench_run_timed", timed, ALL_MASK_ATTENTION_FUNCTIONS[name]):
+        yield seconds
