@@ -228,11 +228,7 @@ class Training:
             }
             | {"copying": progress.copying, "loss": progress.loss, "passkey": accuracy}
         )
-        asked = (
-            f"passkey {accuracy:.3f} at {window}"
-            if accuracy is not None
-            else "too short for the passkey"
-        )
+        asked = f"passkey {accuracy:.3f} at {window}" if accuracy is not None else "too short for the passkey"
         print(f"{stage.name} done: {asked}, {progress.seconds / 60:.1f} min", flush=True)
         progress.stage, progress.step = progress.stage + 1, 0
         self._save()
