@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 
@@ -17,7 +18,7 @@ from benchmarks.speed import Bench, Figure, ForwardClock, attention_clock, in_tu
 from benchmarks.ways import applied, plain_prefill, results, tensor, whole_forward
 from longbench_run.harness import run
 from longbench_run.harness.attention.bands import attend_bands
-from longbench_run.tasks.base import GenerateRequest, Request, ScoreRequest, ScoreWindow
+from longbench_run.tasks.base import GenerateRequest, ScoreRequest, ScoreWindow, Tokenizer
 from longbench_run.tasks.passkey import Passkey
 
 Measure = Callable[[Bench], Figure]
@@ -167,13 +168,13 @@ def outside_forward(bench: Bench) -> Figure:
     return Figure(values=(1 - clock.seconds / passed,), note=note)
 
 
-def _passkey_grid(bench: Bench) -> list[Request]:
+def _passkey_grid(bench: Bench) -> list[GenerateRequest]:
     """Return ten depths in one haystack, as the task makes them."""
     task = Passkey()
     samples = task.samples(
         context_length=bench.column.sizes.passkey,
         count=task.depths,
         seed=0,
-        tokenizer=bench.column.load().tokenizer,
+        tokenizer=cast("Tokenizer", bench.column.load().tokenizer),
     )
-    return [sample.request for sample in samples]
+    return [sample.request for sample in samples if isinstance(sample.request, GenerateRequest)]

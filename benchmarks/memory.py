@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from benchmarks.models import Column, Sizes, columns, random_model, token_ids
 from benchmarks.peers import full_form, full_logits_nll
 from benchmarks.speed import Bench
 from longbench_run.harness.attention.bands import attend_bands
-from longbench_run.harness.models.memory import PeakMemory
+from longbench_run.harness.models.memory import PeakMemory, release_memory
 from longbench_run.harness.models.score import score
 from longbench_run.tasks.base import ScoreWindow
 
@@ -78,6 +79,10 @@ WORKS: dict[str, Callable[[Column], Work]] = {
 @torch.inference_mode()
 def _measure(column: Column, work: str) -> float:
     run = WORKS[work](column)
+    release_memory()
+    if sys.platform == "linux":
+        # What preparing has freed is still resident: the work would take it again without a new peak.
+        ctypes.CDLL(None).malloc_trim(0)
     peak = PeakMemory([torch.device(column.device)])
     peak.start()
     before = peak.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -43,7 +44,7 @@ class Sizes:
     """Rows and columns of the square matrices whose product gives the matrix rate."""
     copied: int
     """Bytes that are copied to find the memory bandwidth."""
-    matrix_samples: int = 4
+    matrix_samples: int = 2
     """Samples per cell in the cut of the default matrix."""
     matrix_lengths: str = "1x,2x,4x,8x"
     """Its context lengths, original windows."""
@@ -72,9 +73,9 @@ def bundled() -> LoadedModel:
     return load_model(ModelSpec(device="cpu", dtype="float32"))
 
 
-def llama_2_7b(**changes: int) -> LlamaConfig:
+def llama_2_7b(vocabulary: int = 32000) -> LlamaConfig:
     """Return the shape of Llama-2-7B: transformers' defaults, apart from its window."""
-    return LlamaConfig(max_position_embeddings=4096, pad_token_id=None, **changes)
+    return LlamaConfig(vocab_size=vocabulary, max_position_embeddings=4096, pad_token_id=None)
 
 
 @cache
@@ -111,7 +112,9 @@ def random_model(config: LlamaConfig, *, device: str, dtype: str) -> LoadedModel
 
 def rope(config: LlamaConfig) -> RopeFacts:
     """Return what methods may know of a Llama without a scaling of its own."""
-    base, dim = float(config.rope_parameters["rope_theta"]), config.head_dim
+    parameters: dict[str, Any] = dict(config.rope_parameters or {})
+    base = float(parameters["rope_theta"])
+    dim = config.head_dim or config.hidden_size // config.num_attention_heads
     return RopeFacts(
         family=config.model_type,
         base=base,
@@ -134,7 +137,6 @@ def columns() -> dict[str, Column]:
         "cpu": Sizes(decode_tokens=64, matmul=2048, copied=2**28),
         "gpu": Sizes(decode_tokens=128, passkey=16384, matmul=8192, copied=2**32),
     }
-    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
     return {
         "cpu": Column(
             name="cpu",
@@ -143,7 +145,13 @@ def columns() -> dict[str, Column]:
             dtype="float32",
             shape=LlamaConfig.from_pretrained(reference_model.path()),
             load=bundled,
-            scorer=LlamaConfig(vocab_size=VOCABULARY, **small),
+            scorer=LlamaConfig(
+                vocab_size=VOCABULARY,
+                hidden_size=64,
+                intermediate_size=128,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+            ),
             sizes=sizes["cpu"],
         ),
         "gpu": Column(
@@ -153,7 +161,7 @@ def columns() -> dict[str, Column]:
             dtype="bfloat16",
             shape=llama_2_7b(),
             load=random_7b,
-            scorer=llama_2_7b(vocab_size=VOCABULARY),
+            scorer=llama_2_7b(VOCABULARY),
             sizes=sizes["gpu"],
         ),
     }

@@ -17,7 +17,7 @@ from benchmarks.peers import generate_each
 from benchmarks.speed import Bench, Figure, ForwardClock, in_turn, seconds_of, wait
 from benchmarks.ways import applied, plain_prefill, results, tensor
 from longbench_run.harness.models.forward import last_logits
-from longbench_run.tasks.base import GenerateRequest, Request
+from longbench_run.tasks.base import GenerateRequest
 
 
 def matrix_rate(bench: Bench) -> Figure:
@@ -27,8 +27,8 @@ def matrix_rate(bench: Bench) -> Figure:
     """
     loaded, length, side = bench.column.load(), bench.column.sizes.prefill, bench.column.sizes.matmul
     config, model = loaded.model.config, loaded.model
-    embedding = model.get_input_embeddings().weight.numel() + model.get_output_embeddings().weight.numel()
-    weights = sum(p.numel() for p in model.parameters()) - embedding
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    weights = _numbers(model) - sum(_numbers(table) for table in tables)
     attention = 2 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * length**2
     operations = 2 * weights * length + attention
     left, right = (torch.randn(side, side, device=bench.column.device, dtype=model.dtype) for _ in range(2))
@@ -76,8 +76,7 @@ def decode_bandwidth(bench: Bench) -> Figure:
     loaded, sizes = bench.column.load(), bench.column.sizes
     config, model = loaded.model.config, loaded.model
     bandwidth = _bandwidth(sizes.copied, bench.column.device)
-    embedding = model.get_input_embeddings().weight.numel()
-    weights = (sum(p.numel() for p in model.parameters()) - embedding) * model.dtype.itemsize
+    weights = (_numbers(model) - _numbers(model.get_input_embeddings())) * model.dtype.itemsize
     of_token = (
         2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * model.dtype.itemsize
     )
@@ -118,6 +117,10 @@ def decode_step(method: str) -> Measure:
     return measure
 
 
+def _numbers(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def _bandwidth(size: int, device: str) -> float:
     """Return the bytes read and written in a second while so many are copied."""
     source = torch.ones(size, dtype=torch.uint8, device=device)
@@ -126,7 +129,7 @@ def _bandwidth(size: int, device: str) -> float:
     return 2 * size / median(copies[3:])
 
 
-def _decode_requests(bench: Bench) -> list[Request]:
+def _decode_requests(bench: Bench) -> list[GenerateRequest]:
     sizes = bench.column.sizes
     return [
         GenerateRequest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -17,9 +18,9 @@ from benchmarks.models import Column
 from longbench_run.harness.attention.functions import registered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-Timed = Callable[[], float] if TYPE_CHECKING else Any
+Timed = Callable[[], float]
 """Runs something and returns the seconds of the part that counts."""
 
 
