@@ -75,7 +75,7 @@ _INSIDE = (
     ("inside", "Passkey, the task's own prompt, at ten depths"),
     ("skills", "Other tasks, all samples generated"),
 )
-_NOTHING_BEYOND = "Not measured with these weights yet: `evaluate` without `--parts` does that."
+_NOT_MEASURED = "not measured with these weights yet; `evaluate` without `--parts` does that."
 _BEYOND = (
     (("main-near", "main-far"), "The methods of the main command"),
     (("others-near", "others-far"), "Every other method"),
@@ -97,7 +97,7 @@ def render_card(
         folder: The model, with the record of its training.
         weights: sha256 of its weights.
         dtype: What was computed in.
-        frames: Name of a part of `evaluate.parts` -> its samples; a part that is missing is left out.
+        frames: Name of a part of `evaluate.parts` -> its samples; of a part that is missing the card says so, or nothing.
         books: What was measured on books, None for nothing.
         speed: How long it takes, None where that was not measured.
     """
@@ -118,7 +118,7 @@ def render_card(
         dtype=dtype,
         inside="\n\n".join([*_inside(frames), *_plain_english(books)]),
         speed=_speed(speed),
-        beyond="\n\n".join(_beyond(frames)) or _NOTHING_BEYOND,
+        beyond="\n\n".join(_beyond(frames)),
         books_flag=" --books DIR" if record["books"] else "",
         and_books=", and on the books below" if record["books"] else "",
         seed=record["seed"],
@@ -187,6 +187,7 @@ def _beyond(frames: Mapping[str, pd.DataFrame]) -> Iterable[str]:
         ):
             of_task = {(cell.method_label, cell.context_length): cell for cell in found if cell.task == task}
             if not of_task:
+                yield f"{title}: {what}: {_NOT_MEASURED}"
                 continue
             lengths = sorted({length for _, length in of_task})
             methods = list(dict.fromkeys(method for method, _ in of_task))
