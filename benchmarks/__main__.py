@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds",
         type=float,
-        help="no round of a row begins after so many; default 40 on a CPU, 12 on a GPU",
+        help="no round of a row begins after so many, the first three excepted; default 40 on a CPU, 12 on a GPU",
     )
     parser.add_argument("--threads", type=int, help="CPU threads; torch's default if left out")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of engine.json and engine.md")

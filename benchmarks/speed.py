@@ -30,9 +30,9 @@ class Bench:
 
     column: Column
     repeats: int
-    """Rounds at most, at least 1."""
+    """Rounds that count at most, at least 1."""
     seconds: float
-    """No round begins after so many; the first one always runs."""
+    """No round begins after so many; the fewest that count always run."""
     threads: int | None = None
     """CPU threads; None for torch's default."""
 
@@ -47,22 +47,27 @@ class Figure:
     """Absolute figures and what was cut."""
 
 
+_FEWEST = 2
+"""Rounds that count at least."""
+
+
 def in_turn(bench: Bench, candidate: Timed, baseline: Timed, *, note: str = "") -> Figure:
     """Return the ratios of candidate to baseline, one a round; every other round begins with the baseline.
 
-    The first round warms up, and counts where no other one was begun in time.
+    The first round warms up and does not count. Two that count run however long they take, one in each order: a single
+    one would hold whatever going first is worth.
     """
     rounds = []
     started = time.perf_counter()
     for turn in range(bench.repeats + 1):
-        if turn and time.perf_counter() - started > bench.seconds:
+        if turn > _FEWEST and time.perf_counter() - started > bench.seconds:
             break
         if turn % 2:
             below, above = baseline(), candidate()
         else:
             above, below = candidate(), baseline()
         rounds.append((above, below))
-    counted = rounds[1:] or rounds
+    counted = rounds[1:]
     seconds = f"{median(a for a, _ in counted):.3g} s / {median(b for _, b in counted):.3g} s"
     return Figure(
         values=tuple(above / below for above, below in counted), note=f"{seconds}{note and '; ' + note}"

@@ -126,9 +126,8 @@ class Panel:
         if kinds:
             return f"95 % interval: {', '.join(kinds)}{by}"
         is_small = all(min(cell.n, cell.clusters) < SMALLEST_COUNT for cell in self.scored)
-        return (
-            f"no interval: {f'fewer than {SMALLEST_COUNT} samples' if is_small else 'values are all equal'}"
-        )
+        few = f"fewer than {SMALLEST_COUNT} samples or documents"
+        return f"no interval: {few if is_small else 'values are all equal'}"
 
     def value_text(self, method: str, context_length: int, *, digits: int = 2) -> str:
         """Return what a table shows for a cell: value and interval, or why there is none.

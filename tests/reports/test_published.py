@@ -115,15 +115,24 @@ def test_published_points_are_drawn_hollow_in_the_colour_of_the_method(shown):
         assert all(bottom <= y <= top for y in line.get_ydata())
 
 
-def test_axes_reach_for_points_far_from_those_of_the_run(make, tmp_path):
-    lengths = (4096, 8192)
-    records = [
-        make.perplexity(method="yarn", length=length, index=n, nll=0.5 + n / 100)
-        for length in lengths
-        for n in range(12)
-    ]
-    _, of_run = panels(make.run(tmp_path / "run", records, lengths=lengths))
-    panel = next(panel for panel in of_run if panel.scored)
+@pytest.fixture
+def of_yarn(make, tmp_path):
+    """A function: context lengths -> the panel of a run of yarn with twelve documents at each."""
+
+    def panel_of(lengths):
+        records = [
+            make.perplexity(method="yarn", length=length, index=n, nll=0.5 + n / 100)
+            for length in lengths
+            for n in range(12)
+        ]
+        _, of_run = panels(make.run(tmp_path / "run", records, lengths=lengths))
+        return next(panel for panel in of_run if panel.scored)
+
+    return panel_of
+
+
+def test_axes_reach_for_points_far_from_those_of_the_run(of_yarn):
+    panel = of_yarn((4096, 8192))
     (beside, *_) = besides(panel, published("yarn"))
     (axes,) = overlay_figure(beside).axes
     bottom, top = axes.get_ylim()
@@ -259,15 +268,8 @@ def test_an_unknown_paper_is_refused(against):
         against("yarns")
 
 
-def test_series_of_one_method_are_told_apart_by_their_markers(make, tmp_path):
-    lengths = (2048, 4096)
-    records = [
-        make.perplexity(method="yarn", length=length, index=n, nll=0.5 + n / 100)
-        for length in lengths
-        for n in range(12)
-    ]
-    _, of_run = panels(make.run(tmp_path / "run", records, lengths=lengths))
-    panel = next(panel for panel in of_run if panel.scored)
+def test_series_of_one_method_are_told_apart_by_their_markers(of_yarn):
+    panel = of_yarn((2048, 4096))
     beside = next(each for each in besides(panel, published("yarn")) if len(each.shared["yarn"]) > 1)
     (axes,) = overlay_figure(beside).axes
     looks = [
@@ -278,15 +280,8 @@ def test_series_of_one_method_are_told_apart_by_their_markers(make, tmp_path):
     assert len(set(looks)) == len(looks)
 
 
-def test_lengths_that_leave_no_room_keep_the_round_ones(make, tmp_path):
-    lengths = (2048, 4096)
-    records = [
-        make.perplexity(method="yarn", length=length, index=n, nll=0.5 + n / 100)
-        for length in lengths
-        for n in range(12)
-    ]
-    _, of_run = panels(make.run(tmp_path / "run", records, lengths=lengths))
-    panel = next(panel for panel in of_run if panel.scored)
+def test_lengths_that_leave_no_room_keep_the_round_ones(of_yarn):
+    panel = of_yarn((2048, 4096))
     beside = next(each for each in besides(panel, published("yarn")) if 14336 in each.lengths)
     (axes,) = overlay_figure(beside, "paper").axes
     shown = [label.get_text().partition("\n")[0] for label in axes.get_xticklabels()]

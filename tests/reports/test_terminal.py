@@ -171,7 +171,7 @@ def test_a_run_that_is_not_complete_says_so(make, tmp_path, status):
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(5, "no interval: fewer than 10 samples"), (12, "no interval: values are all equal")],
+    [(5, "no interval: fewer than 10 samples or documents"), (12, "no interval: values are all equal")],
 )
 def test_why_there_is_no_interval_is_said(make, tmp_path, count, said):
     records = [make.perplexity(method="none", length=512, index=index, nll=2.0) for index in range(count)]

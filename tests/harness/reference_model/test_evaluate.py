@@ -156,6 +156,7 @@ def test_the_card_has_the_books_that_were_trained_and_measured_on(tmp_path):
     assert "| float32 | 4096 | 0.25 |" in card
     assert "1,234 parameters" in card
     assert "--books DIR --seed 5" in card
+    assert card.count("not measured with these weights yet") == 4
 
 
 def test_speed_is_measured_for_every_length_and_dtype():
