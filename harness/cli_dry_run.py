@@ -76,7 +76,7 @@ def _memory(prepared: PreparedRun) -> Iterator[str]:
         of = f" of the {gibibytes(there)} of {device}" if there is not None else ""
         yield (
             f"Memory of {label} at {short_length(cell.context_length)}: about {gibibytes(needed.total)}{of} "
-            f"(weights {gibibytes(needed.weights)}, cache {gibibytes(needed.cache)}, "
+            f"(weights {gibibytes(needed.weights)}, cache {gibibytes(needed.cache + needed.turned)}, "
             f"activations {gibibytes(needed.activations)})."
         )
 

@@ -28,6 +28,8 @@ class Footprint:
     weights: int
     cache: int
     """Keys and values of the whole context; 0 where a task only scores."""
+    turned: int = 0
+    """Keys that a method with bands keeps turned while it decodes; it does without where they do not fit."""
     activations: int
     """Of one layer over the whole input, roughly: the largest that exists at a time."""
 
@@ -39,16 +41,19 @@ class Footprint:
     @property
     def total(self) -> int:
         """All of it."""
-        return self.certain + self.activations
+        return self.certain + self.turned + self.activations
 
 
-def footprint(inspected: InspectedModel, *, context_length: int, generates: bool) -> Footprint:
+def footprint(
+    inspected: InspectedModel, *, context_length: int, generates: bool, key_maps: int = 0
+) -> Footprint:
     """Return what a sample of a context length needs, batch 1.
 
     Args:
         inspected: The model.
         context_length: Prompt and answer, in tokens.
         generates: Whether tokens are generated, which takes a cache.
+        key_maps: Position maps of keys, other than their own, that the method's bands have.
     """
     config, facts = inspected.config.get_text_config(), inspected.facts
     width = _BYTES[facts.dtype]
@@ -61,6 +66,7 @@ def footprint(inspected: InspectedModel, *, context_length: int, generates: bool
     return Footprint(
         weights=int(facts.parameters * weight),
         cache=2 * cached * kv_heads * head_dim * width if generates else 0,
+        turned=key_maps * cached * kv_heads * head_dim * width if generates else 0,
         # The residual, its norm, queries, keys, values and their output; gate and up of the MLP.
         activations=context_length * (6 * hidden + 2 * inner) * width,
     )
@@ -83,6 +89,7 @@ def cell_footprint(cell: PlannedCell, first: FirstSamples) -> Footprint:
         cell.weights.inspected,
         context_length=cell.context_length,
         generates=isinstance(first[cell.sample_source].request, GenerateRequest),
+        key_maps=len({band.key_map for band in cell.method.bands() or ()} - {None}),
     )
 
 

@@ -12,10 +12,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from longbench_run.harness.attention.bands import RotatedBand, attend_bands
+from longbench_run.harness.attention.bands import attend_bands
 from longbench_run.harness.attention.layout import Layout, Row, read_layout
-from longbench_run.harness.attention.rotary import FamilyRotary, Rotary, Rotation, family_apply
 from longbench_run.harness.attention.scales import Scales
+from longbench_run.harness.attention.turned import Rotations, TurnedBands
 from longbench_run.harness.errors import MethodNotApplicable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from longbench_run.harness.attention.rotary import Rotary
     from longbench_run.harness.methods import Band
 
 _HARMLESS = frozenset(
@@ -37,7 +38,7 @@ class Pass:
     """Where a forward pass stood."""
 
     layout: Layout | None
-    rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]]
+    rotations: Rotations
 
 
 class AttentionRoute:
@@ -72,16 +73,18 @@ class AttentionRoute:
         self._previous = previous
         self._scales = scales
         self._bands = bands
-        self._layers_without_rope = layers_without_rope
+        self._turned = TurnedBands(
+            bands or (), family=family, rotary=rotary, layers_without_rope=layers_without_rope
+        )
         self._layout: Layout | None = None
         self._made: dict[int | None, Tensor | None] = {}
         """Masks made last, by the sliding window of the layers that they are for."""
-        self._rotations: dict[tuple[int, int, Row], tuple[Rotation | None, Rotation | None]] = {}
         self._rotary = rotary
         self.layers_touched: set[int] = set()
 
     def begin(self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forget the last pass, unless its mask was made for this one: a hook before every forward pass."""
+        self._turned.begin(kwargs.get("past_key_values"))
         given = kwargs.get("attention_mask")
         # A mask for each kind of layer, None among them, is made before the pass and by nobody else during it.
         ready_made = list(given.values()) if isinstance(given, dict) else [given]
@@ -98,17 +101,17 @@ class AttentionRoute:
     def end(self) -> Pass:
         """Take no mask of this pass for another one's; return what it stood at, for its backward."""
         self._made.clear()
-        return Pass(self._layout, dict(self._rotations))
+        return Pass(self._layout, dict(self._turned.rotations))
 
     def resume(self, earlier: Pass) -> None:
         """Stand where an earlier pass stood: its layers are computed again."""
-        self._layout, self._rotations = earlier.layout, dict(earlier.rotations)
+        self._layout, self._turned.rotations = earlier.layout, dict(earlier.rotations)
 
     def forget(self) -> None:
         """Drop what the last forward pass left."""
         self._layout = None
         self._made.clear()
-        self._rotations.clear()
+        self._turned.rotations.clear()
 
     def mask(
         self,
@@ -124,7 +127,7 @@ class AttentionRoute:
         window = rest.get("local_size")
         theirs = window is not None and self._rotary.kind is not None
         if not theirs and (self._bands is not None or self._scales.per_query):
-            self._rotations.clear()
+            self._turned.rotations.clear()
             self._layout = read_layout(
                 batch_size=batch_size,
                 q_length=q_length,
@@ -188,7 +191,15 @@ class AttentionRoute:
             keys = slice(row.first, row.query_last)
             states = query[members][:, :, queries], key[members][:, :, keys], value[members][:, :, keys]
             if states[0].shape[2]:
-                output[members, :, queries] = self._attend_row(module, layer, row, states, scaling=scaling)
+                rotated = self._turned.bands(
+                    module,
+                    layer,
+                    row,
+                    states[0],
+                    states[1],
+                    whole=key if len(states[0]) == len(key) else None,
+                )
+                output[members, :, queries] = attend_bands(rotated, states[2], scaling=scaling)
         return output.transpose(1, 2).contiguous(), None
 
     def _current(self, query: Tensor) -> Layout:
@@ -224,46 +235,6 @@ class AttentionRoute:
                 f"position maps cannot serve {family}: it changes the attention mask on its way to the layers. "
                 "Use a method that changes frequencies or the logit scale only."
             )
-
-    def _attend_row(
-        self,
-        module: nn.Module,
-        layer: int,
-        row: Row,
-        states: tuple[Tensor, Tensor, Tensor],
-        *,
-        scaling: float,
-    ) -> Tensor:
-        """Return the attention of rows that stand alike, from their queries, keys and values without padding."""
-        query, key, value = states
-        positions = row.query_positions
-        rotated = []
-        for index, band in enumerate(self._bands or ()):
-            if band.prefill_only and row.query_first > row.first:
-                continue
-            start, stop = (end(positions).clip(0, positions + 1) for end in (band.keys.start, band.keys.stop))
-            band_query, band_key = query, key
-            if layer not in self._layers_without_rope:
-                family = FamilyRotary(self._rotary, family_apply(module, family=self._family))
-                turn_query, turn_key = self._rotation(family, index, band, row, query.device)
-                band_query = query if turn_query is None else family.rotate(query, turn_query)
-                band_key = key if turn_key is None else family.rotate(key, turn_key)
-            rotated.append(
-                RotatedBand(query=band_query, key=band_key, start=start.astype(int), stop=stop.astype(int))
-            )
-        return attend_bands(rotated, value, scaling=scaling)
-
-    def _rotation(
-        self, family: FamilyRotary, index: int, band: Band, row: Row, device: torch.device
-    ) -> tuple[Rotation | None, Rotation | None]:
-        """Return the further rotation of queries and keys, made once per forward pass for all layers."""
-        name = (index, device.index or 0, row)
-        if name not in self._rotations:
-            self._rotations[name] = tuple(  # type: ignore[assignment]  # two entries, as the generator below shows
-                None if new is None else family.rotation((new(old) - old).astype(float), device)
-                for new, old in ((band.query_map, row.query_positions), (band.key_map, row.key_positions))
-            )
-        return self._rotations[name]
 
 
 def _equal_rows(layout: Layout) -> Iterator[tuple[slice | list[int], Row]]:

@@ -39,6 +39,18 @@ def test_scoring_takes_no_cache_and_twice_the_context_twice_the_activations():
     assert long.certain == short.certain == long.weights
 
 
+def test_a_map_of_keys_keeps_a_copy_of_them_while_tokens_are_generated():
+    inspected = inspect_model(ModelSpec(model=REFERENCE))
+    plain, banded, scored = (
+        footprint(inspected, context_length=1000, generates=generates, key_maps=maps)
+        for generates, maps in ((True, 0), (True, 1), (False, 1))
+    )
+
+    assert (plain.turned, banded.turned, scored.turned) == (0, plain.cache // 2, 0)
+    assert banded.total == plain.total + banded.turned
+    assert banded.certain == plain.certain
+
+
 def test_layers_with_a_window_keep_no_more_than_that(tmp_path):
     inspected = inspect_model(ModelSpec(model=REFERENCE))
     whole = footprint(inspected, context_length=1000, generates=True)
