@@ -9,10 +9,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from longbench_run.harness.attention.kernels import Keys, Part, Queries, attend_all, attend_visible, merge
+from longbench_run.harness.attention.kernels import (
+    Keys,
+    Part,
+    Queries,
+    attend_all,
+    attend_causal,
+    attend_visible,
+    joined,
+    merge,
+    nothing,
+)
 
-QUERIES_AT_ONCE = 256
-"""Queries per block: only a block's boundaries are computed with a mask, of at most this many keys each."""
+QUERIES_AT_ONCE = 2048
+"""Queries per block: fused kernels are at their best with as many."""
+_QUERIES_MASKED = 256
+"""Queries per block where a mask is needed, of at most this many keys more than a query sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +43,9 @@ def attend_bands(
 ) -> Float[Tensor, "batch heads n head_dim"]:
     """Return softmax attention over the union of the bands, which must be disjoint.
 
-    Every block of queries sees most of a band's keys in full: one call of a fused kernel without a mask. The
-    keys at both ends, seen by some of the block's queries only, are computed with a mask; all parts are merged by
-    their log-sum-exps in fp32. Extra memory is O(n).
+    Every block of queries sees most of a band's keys in full, and at either end a triangle of them where the band moves
+    along with the queries: calls of a fused kernel without a mask. Other shapes are halved until few queries are left,
+    which take a mask. All parts are merged by their log-sum-exps in fp32. Extra memory is O(n).
 
     Args:
         bands: The bands of one row, all with the same queries and keys apart from their rotation.
@@ -44,34 +56,54 @@ def attend_bands(
         Attention output in the dtype of the queries, shape ``(batch, heads, n, head_dim)``.
     """
     query = bands[0].query
-    blocks = [
-        _attend_block(bands, value, first, min(first + QUERIES_AT_ONCE, query.shape[2]), scaling).to(
-            query.dtype
-        )
-        for first in range(0, query.shape[2], QUERIES_AT_ONCE)
-    ]
+    blocks = []
+    for first in range(0, query.shape[2], QUERIES_AT_ONCE):
+        last = min(first + QUERIES_AT_ONCE, query.shape[2])
+        parts = [_attend(band, value, first, last, scaling) for band in bands]
+        seen = [part for part in parts if part is not None]
+        whole = merge(seen) if seen else nothing(query[:, :, first:last])
+        blocks.append(whole.output.to(query.dtype))
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
-def _attend_block(bands: list[RotatedBand], value: Keys, first: int, last: int, scaling: float) -> Tensor:
-    parts: list[Part] = []
-    for band in bands:
-        start, stop = band.start[first:last], band.stop[first:last]
-        query = band.query[:, :, first:last]
-        # Keys that the block's every query sees, and those at either end that only some do.
-        shared, low, high = (int(start[-1]), int(stop[0])), int(start[0]), int(stop[-1])
-        if shared[0] >= shared[1]:
-            edges = [(low, high)]
-        else:
-            parts.append(attend_all(query, *_cut(band.key, value, *shared), scaling=scaling))
-            edges = [(low, shared[0]), (shared[1], high)]
-        for begin, end in edges:
-            if begin < end:
-                visible = _visible(start, stop, begin, end, value.device)
-                parts.append(
-                    attend_visible(query, *_cut(band.key, value, begin, end), visible, scaling=scaling)
-                )
-    return merge(parts).output
+def _attend(band: RotatedBand, value: Keys, first: int, last: int, scaling: float) -> Part | None:
+    """Return the attention of some queries to the keys of one band; None where none of them sees any."""
+    start, stop = band.start[first:last], band.stop[first:last]
+    if (start >= stop).all():
+        return None
+    query = band.query[:, :, first:last]
+    lower, upper = _is_triangle(start), _is_triangle(stop)
+    # A triangle takes the key at its corner, which every query sees, from those between.
+    begin, end = int(start[-1]) + lower, int(stop[0]) - upper
+    if begin <= end and (lower or start[0] == start[-1]) and (upper or stop[0] == stop[-1]):
+        parts = []
+        if lower:
+            # The first query sees all of it, the last one a single key: from behind, that is causal.
+            turned = (states.flip(2) for states in (query, *_cut(band.key, value, int(start[0]), begin)))
+            found = attend_causal(*turned, scaling=scaling)
+            parts.append(Part(found.output.flip(2), found.log_sum_exp.flip(2)))
+        if begin < end:
+            parts.append(attend_all(query, *_cut(band.key, value, begin, end), scaling=scaling))
+        if upper:
+            keys, values = _cut(band.key, value, end, int(stop[-1]))
+            parts.append(attend_causal(query, keys, values, scaling=scaling))
+        return merge(parts)
+    if last - first <= _QUERIES_MASKED:
+        low, high = int(start[0]), int(stop[-1])
+        visible = _visible(start, stop, low, high, value.device)
+        return attend_visible(query, *_cut(band.key, value, low, high), visible, scaling=scaling)
+    middle = (first + last) // 2
+    return joined(
+        [
+            _attend(band, value, *ends, scaling) or nothing(band.query[:, :, slice(*ends)])
+            for ends in ((first, middle), (middle, last))
+        ]
+    )
+
+
+def _is_triangle(ends: Int[np.ndarray, " n"]) -> bool:
+    """Return whether an end of the keys moves by one with every query."""
+    return len(ends) > 1 and bool((np.diff(ends) == 1).all())
 
 
 def _cut(key: Keys, value: Keys, start: int, stop: int) -> tuple[Tensor, Tensor]:

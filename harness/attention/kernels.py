@@ -74,21 +74,24 @@ def _causal_in_blocks(query: Queries, key: Keys, value: Keys, *, scaling: float)
         if first:
             parts.append(attend_plain(queries, key[:, :, :first], value[:, :, :first], scaling=scaling))
         blocks.append(merge(parts))
-    return Part(
-        torch.cat([block.output for block in blocks], dim=2),
-        torch.cat([block.log_sum_exp for block in blocks], dim=2),
-    )
+    return joined(blocks)
 
 
 def attend_plain(query: Queries, key: Keys, value: Keys, *, scaling: float) -> Part:
-    """Attend to every key given, in fp32 and in blocks of keys: the fallback, and the route with gradients."""
-    parts = [
-        attend_visible(query, keys, values, None, scaling=scaling)
-        for keys, values in zip(
-            key.split(_KEYS_AT_ONCE, dim=2), value.split(_KEYS_AT_ONCE, dim=2), strict=True
-        )
-    ]
-    return merge(parts)
+    """Attend to every key given, in fp32 and in blocks of both: the fallback, and the route with gradients."""
+    return joined(
+        [
+            merge(
+                [
+                    attend_visible(queries, keys, values, None, scaling=scaling)
+                    for keys, values in zip(
+                        key.split(_KEYS_AT_ONCE, dim=2), value.split(_KEYS_AT_ONCE, dim=2), strict=True
+                    )
+                ]
+            )
+            for queries in query.split(_QUERIES_AT_ONCE, dim=2)
+        ]
+    )
 
 
 def attend_visible(
@@ -106,6 +109,22 @@ def attend_visible(
     total = weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     output = (weights / total).view(batch, kv_heads, heads // kv_heads * n, m) @ value.float()
     return Part(output.view(batch, heads, n, head_dim), (top + total.log()).squeeze(-1))
+
+
+def joined(parts: list[Part]) -> Part:
+    """Return the attention of queries whose parts follow each other, in fp32 where there are several."""
+    if len(parts) == 1:
+        return parts[0]
+    return Part(
+        torch.cat([part.output.float() for part in parts], dim=2),
+        torch.cat([part.log_sum_exp.float() for part in parts], dim=2),
+    )
+
+
+def nothing(query: Queries) -> Part:
+    """Return the attention of queries that see no key: weight 0 in a merge."""
+    log_sum_exp = query.new_full(query.shape[:3], _NOTHING, dtype=torch.float32)
+    return Part(torch.zeros_like(query, dtype=torch.float32), log_sum_exp)
 
 
 def merge(parts: list[Part]) -> Part:
