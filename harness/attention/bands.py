@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,6 +64,35 @@ def attend_bands(
         whole = merge(seen) if seen else nothing(query[:, :, first:last])
         blocks.append(whole.output.to(query.dtype))
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
+
+
+def band_entropy(bands: list[RotatedBand], scaling: float) -> Float[Tensor, "batch heads n"]:
+    """Return the entropy of softmax attention over the union of the bands, in nats, in fp32 or what is wider.
+
+    It is the log-sum-exp of the logits less their expectation. A band's expected logit is that of its query with its
+    expected key: attention with keys as values.
+
+    Args:
+        bands: As for `attend_bands`; narrow dtypes are widened, for entropy is a difference of larger numbers.
+        scaling: Factor on the logits.
+    """
+    blocks = []
+    for first in range(0, bands[0].query.shape[2], QUERIES_AT_ONCE):
+        last = min(first + QUERIES_AT_ONCE, bands[0].query.shape[2])
+        sums, expected = [], []
+        for band in (replace(band, query=_wide(band.query), key=_wide(band.key)) for band in bands):
+            part = _attend(band, band.key, first, last, scaling)
+            if part is not None:
+                sums.append(part.log_sum_exp)
+                expected.append((band.query[:, :, first:last] * part.output).sum(dim=-1) * scaling)
+        total = torch.stack(sums).logsumexp(dim=0)
+        shares = (torch.stack(sums) - total).exp()
+        blocks.append(total - (shares * torch.stack(expected)).sum(dim=0))
+    return torch.cat(blocks, dim=2).clamp_min(0.0)
+
+
+def _wide(states: Tensor) -> Tensor:
+    return states if states.dtype == torch.float64 else states.float()
 
 
 def _attend(band: RotatedBand, value: Keys, first: int, last: int, scaling: float) -> Part | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from longbench_run.harness.attention.bands import attend_bands
+from longbench_run.harness.attention.bands import RotatedBand, attend_bands
 from longbench_run.harness.attention.layout import Layout, Row, read_layout
 from longbench_run.harness.attention.scales import Scales
 from longbench_run.harness.attention.turned import Rotations, TurnedBands
@@ -201,6 +202,31 @@ class AttentionRoute:
                 )
                 output[members, :, queries] = attend_bands(rotated, states[2], scaling=scaling)
         return output.transpose(1, 2).contiguous(), None
+
+    def logits(
+        self, module: nn.Module, query: Tensor, key: Tensor, *, scaling: float | None
+    ) -> tuple[list[RotatedBand], float]:
+        """Return what the logits of a layer are made of: queries and keys band by band, and the factor on their products.
+
+        Args:
+            module: The model's attention.
+            query: Of one sample without padding or cache, as the model rotated it, shape (1, heads, n, head_dim).
+            key: Likewise, shape (1, kv_heads, n, head_dim).
+            scaling: The model's own factor; None for 1/sqrt(d).
+        """
+        layer = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every family, typed Tensor | Module
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        row = Row(first=0, last=query.shape[2], query_first=0, query_last=query.shape[2])
+        positions = row.query_positions
+        whole = RotatedBand(query=query, key=key, start=np.zeros_like(positions), stop=positions + 1)
+        if layer not in self._rotary.layers:
+            return [whole], scaling
+        scaling *= self._scales.constant(layer)
+        if self._scales.per_query:
+            query = self._scales.scaled(query, layer, self._current(query))
+        if self._bands is None:
+            return [replace(whole, query=query)], scaling
+        return self._turned.bands(module, layer, row, query, key, whole=None), scaling
 
     def _current(self, query: Tensor) -> Layout:
         layout = self._layout

@@ -159,7 +159,7 @@ def _layers_left(model: Any) -> dict[int, np.ndarray]:
     }
 
 
-def _attention(layers: list[Axes], *, interleaved: bool) -> Callable[..., tuple[Tensor, None]]:
+def _attention(layers: list[Axes], *, interleaved: bool) -> Callable[..., tuple[Tensor, Tensor]]:
     """Return an attention function that rotates unrotated queries and keys by each layer's axes."""
     half = len(layers[0].inv_freq)
     real, imaginary = (
@@ -176,7 +176,7 @@ def _attention(layers: list[Axes], *, interleaved: bool) -> Callable[..., tuple[
         _mask: Tensor | None,
         scaling: float | None = None,
         **rest: Any,
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, Tensor]:
         found = layers[int(module.layer_idx)]
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -205,6 +205,6 @@ def _attention(layers: list[Axes], *, interleaved: bool) -> Callable[..., tuple[
             scores.append(score.masked_fill(~(shown & near), -torch.inf))
         weights = torch.cat(scores, dim=-1).softmax(dim=-1)
         mixed = weights @ torch.cat([value] * len(scores), dim=2)
-        return mixed.transpose(1, 2).contiguous(), None
+        return mixed.transpose(1, 2).contiguous(), weights
 
     return attention

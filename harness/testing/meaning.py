@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from longbench_run.harness.attention import rope_facts
-from longbench_run.harness.errors import LongbenchError
+from longbench_run.harness.attention.entropy import entropy_taken
+from longbench_run.harness.errors import LongbenchError, MethodNotApplicable
 from longbench_run.harness.testing.formula import by_formula
 from longbench_run.harness.testing.models import tiny_llama
 from longbench_run.harness.testing.positions import recovered_distances
@@ -18,6 +19,8 @@ from longbench_run.harness.testing.subject import Subject, as_method, logits
 from longbench_run.tasks.testing.promises import require
 
 _NARROW = (torch.bfloat16, torch.float16)
+_ENTROPY = 1e-3
+"""Nats, with a model in float64, whose angles are in fp32 all the same, and whose logits are some tens."""
 _GRADIENT = 1e-3
 """Of a parameter's largest gradient: attention in bands is computed in fp32 whatever the model's dtype."""
 
@@ -87,6 +90,31 @@ class MeaningPromises(Subject):
         """The whole model computes what the axes say as full matrices."""
         self._require_formula(self.make_model(), self.long_tokens, **self._family())
 
+    def test_attention_entropy_equals_the_float64_formula(self) -> None:
+        """The entropy of every query's attention, in nats, is that of the formula's probabilities, in every layer taken."""
+        model, ids = self.make_model(), self.ids()
+        with by_formula(model, self.axes(model, self.tokens), **self._family()) as reference:
+            expected = _entropies(reference, ids)
+        found: dict[int, torch.Tensor] = {}
+        double = copy.deepcopy(model).double()
+        try:
+            with self.applied(double, sample=self.tokens), entropy_taken(double, found.__setitem__):
+                logits(double, ids)
+        except MethodNotApplicable:  # a family whose logits are not only products of queries and keys
+            return
+        require(
+            bool(found) and not set(found) & self.layers_left,
+            "Entropy is taken in the layers that see all keys.",
+            f"layers {sorted(found)}.",
+        )
+        for layer, entropy in found.items():
+            apart = distance(entropy.double(), expected[layer])
+            require(
+                apart <= _ENTROPY,
+                f"Entropy in layer {layer} equals the formula's.",
+                f"a difference of {apart:.2g} nats.",
+            )
+
     def test_tied_weights_change_nothing_about_it(self) -> None:
         """A Llama whose embedding is also its output matrix computes the formula as well."""
         self._require_formula(tiny_llama(tied=True), self.tokens)
@@ -154,6 +182,23 @@ class MeaningPromises(Subject):
 
     def _family(self) -> dict[str, Any]:
         return {"interleaved": self.interleaved, "layers_without_rope": self.layers_without_rope}
+
+
+def _entropies(model: Any, ids: torch.Tensor) -> dict[int, torch.Tensor]:
+    """Return the entropies of a model whose layers return their attention probabilities, shape (heads, n)."""
+    found = {}
+
+    def keep(module: Any, _arguments: object, output: Any) -> None:
+        found[int(module.layer_idx)] = torch.special.entr(output[1][0]).sum(dim=-1)
+
+    attention = [
+        module for module in model.modules() if hasattr(module, "layer_idx") and hasattr(module, "q_proj")
+    ]
+    handles = [module.register_forward_hook(keep) for module in attention]
+    logits(model, ids)
+    for handle in handles:
+        handle.remove()
+    return found
 
 
 def _gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:

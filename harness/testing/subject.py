@@ -33,7 +33,7 @@ class Subject:
     tokens: ClassVar[int] = 150
     """Length of most samples; the models' window is 64."""
     long_tokens: ClassVar[int] = 272
-    """Length of those compared with the formula: beyond 256 queries, whose blocks are attended to one by one."""
+    """Length of those compared with the formula: beyond 256 queries, which are halved where a band needs a mask."""
     interleaved: ClassVar[bool] = False
     """Whether the model's family holds a pair's two dimensions side by side, and not in two halves."""
     layers_without_rope: ClassVar[frozenset[int]] = frozenset()

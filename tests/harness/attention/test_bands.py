@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from longbench_run.harness.attention import bands as module
 from longbench_run.harness.attention import kernels
-from longbench_run.harness.attention.bands import RotatedBand, attend_bands
+from longbench_run.harness.attention.bands import RotatedBand, attend_bands, band_entropy
 
 HEADS, KV_HEADS, DIM = 4, 2, 8
 SCALING = 0.7
@@ -18,8 +18,14 @@ TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 3e-2}
 
 
 def plain(bands, value, scaling):
+    """Attention by `probabilities`."""
+    weights = probabilities(bands, scaling).nan_to_num(0.0)  # a query that sees nothing
+    return weights @ value[0].double().repeat_interleave(HEADS // KV_HEADS, dim=0)
+
+
+def probabilities(bands, scaling):
     """Softmax over the keys that some band shows, score by score."""
-    n, m = bands[0].query.shape[2], value.shape[2]
+    n, m = bands[0].query.shape[2], bands[0].key.shape[2]
     keys = np.arange(m)
     scores = torch.full((HEADS, n, m), -torch.inf, dtype=torch.float64)
     for band in bands:
@@ -30,8 +36,7 @@ def plain(bands, value, scaling):
             band.key[0].double().repeat_interleave(HEADS // KV_HEADS, dim=0),
         )
         scores[:, visible] = own[:, visible] * scaling
-    weights = scores.softmax(dim=-1).nan_to_num(0.0)  # a query that sees nothing
-    return weights @ value[0].double().repeat_interleave(HEADS // KV_HEADS, dim=0)
+    return scores.softmax(dim=-1)
 
 
 def draw(seed, count, n, m, dtype=torch.float32):
@@ -85,10 +90,14 @@ def test_bands_are_the_plain_formula(seed, n, cached, edges, dtype, blocks, hidd
         patch.setattr(module, "QUERIES_AT_ONCE", blocks[0])
         patch.setattr(module, "_QUERIES_MASKED", blocks[1])
         found = attend_bands(bands, value, scaling=SCALING)
+        entropy = None if hidden else band_entropy(bands, SCALING)
     assert found.dtype == dtype
     torch.testing.assert_close(
         found[0].double(), plain(bands, value, SCALING), atol=TOLERANCES[dtype], rtol=TOLERANCES[dtype]
     )
+    if entropy is not None:
+        expected = torch.special.entr(probabilities(bands, SCALING)).sum(dim=-1)
+        torch.testing.assert_close(entropy[0].double(), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("window", [5, 20, 60])

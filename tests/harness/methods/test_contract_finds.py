@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from transformers import AttentionMaskInterface
 
-from longbench_run.harness.attention import functions, kernels, layout
+from longbench_run.harness.attention import functions, kept, kernels, layout, turned
 from longbench_run.harness.methods.base import Band, Component, LogitScale
 from longbench_run.harness.methods.position_maps import constant, far, near
 from longbench_run.harness.testing import BrokenPromise, MethodContract, broken_promises, contract_checks
@@ -113,12 +113,23 @@ def test_an_identity_that_is_none_is_found():
 
 
 def keys_left_where_they_are(patch):
-    original = functions.AttentionRoute._rotation
+    original = turned.TurnedBands._turned
 
-    def rotation(self, *arguments):
-        return original(self, *arguments)[0], None
+    def only_queries(self, family, new, states, first):
+        is_key = any(band.key_map is new for band in self._bands)
+        return states if is_key else original(self, family, new, states, first)
 
-    patch.setattr(functions.AttentionRoute, "_rotation", rotation)
+    patch.setattr(turned.TurnedBands, "_turned", only_queries)
+
+
+def kept_keys_one_too_far(patch):
+    """Turn what is appended to kept keys as if it stood one position further."""
+    original = kept.KeptKeys.turned
+
+    def further(self, name, source, first, inv_freq, turn):
+        return original(self, name, source, first, inv_freq, lambda keys, at: turn(keys, at and at + 1))
+
+    patch.setattr(kept.KeptKeys, "turned", further)
 
 
 def scale_forgotten(patch):
@@ -168,7 +179,10 @@ def padding_taken_for_tokens(patch):
     [
         (keys_left_where_they_are, "rerope", "test_the_model_sees_every_key_at_the_distance_that_the_bands_say"),
         (keys_left_where_they_are, "rerope", "test_logits_equal_the_float64_formula"),
+        (kept_keys_one_too_far, "self_extend", "test_prefill_equals_chunks_equals_decode"),
         (scale_forgotten, "log_n", "test_logits_equal_the_float64_formula"),
+        (scale_forgotten, "log_n", "test_attention_entropy_equals_the_float64_formula"),
+        (constant_scale_forgotten, "yarn", "test_attention_entropy_equals_the_float64_formula"),
         (scale_forgotten, "log_n", "test_it_changes_the_model_beyond_its_limits_and_not_within"),
         (constant_scale_forgotten, "yarn", "test_logits_equal_the_float64_formula"),
         (constant_scale_forgotten, "yarn", "test_the_model_sees_every_key_at_the_distance_that_the_bands_say"),
