@@ -13,6 +13,7 @@ from benchmarks.speed import seconds_of
 from longbench_run.harness.attention.continuation import continued
 from longbench_run.harness.methods import parse_method
 from longbench_run.harness.models.engine import EngineResult, run_group
+from longbench_run.harness.models.limits import Limits
 from longbench_run.tasks.base import Request
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def results(
     loaded: LoadedModel, requests: Sequence[Request], *, prefix_reuse: bool = True
 ) -> list[EngineResult]:
     """Return the engine's results; a row whose samples fail is no figure."""
-    found = run_group(loaded, requests, prefix_causal=True, prefix_reuse=prefix_reuse)
+    found = run_group(
+        loaded, requests, prefix_causal=True, prefix_reuse=prefix_reuse, limits=Limits.of(loaded)
+    )
     for result in found:
         if result.failure is not None:
             raise RuntimeError(f"{result.status}: {result.failure.message}")

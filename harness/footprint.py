@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.lengths import short_length
-from longbench_run.tasks.base import GenerateRequest
+from longbench_run.tasks.base import ScoreRequest
 
 if TYPE_CHECKING:
     from longbench_run.harness.models.facts import InspectedModel
@@ -52,7 +52,7 @@ def footprint(
     Args:
         inspected: The model.
         context_length: Prompt and answer, in tokens.
-        generates: Whether tokens are generated, which takes a cache.
+        generates: Whether tokens are generated, or continuations read behind a context, which takes a cache.
         key_maps: Position maps of keys, other than their own, that the method's bands have.
     """
     config, facts = inspected.config.get_text_config(), inspected.facts
@@ -88,7 +88,7 @@ def cell_footprint(cell: PlannedCell, first: FirstSamples) -> Footprint:
     return footprint(
         cell.weights.inspected,
         context_length=cell.context_length,
-        generates=isinstance(first[cell.sample_source].request, GenerateRequest),
+        generates=not isinstance(first[cell.sample_source].request, ScoreRequest),
         key_maps=len({band.key_map for band in cell.method.bands() or ()} - {None}),
     )
 

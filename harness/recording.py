@@ -7,14 +7,14 @@ import traceback
 from typing import TYPE_CHECKING
 
 from longbench_run.harness.sample_cache import request_tokens
-from longbench_run.results.records import Bucket, Failure, Record, sample_key
-from longbench_run.tasks.base import Generated, GenerateRequest
+from longbench_run.results.records import Bucket, EntropyBucket, Failure, Record, sample_key
+from longbench_run.tasks.base import Entropies, Generated
 
 if TYPE_CHECKING:
     from longbench_run.harness.models.engine import EngineResult
     from longbench_run.harness.plan import PlannedCell
     from longbench_run.results.records import Status
-    from longbench_run.tasks.base import Request, Sample, Score, Tokenizer
+    from longbench_run.tasks.base import Output, Request, Sample, Score, Tokenizer
 
 HEAD_TOKENS, TAIL_TOKENS = 48, 96
 """Tokens of a prompt's ends that are kept to read: what is asked for mostly stands at its end."""
@@ -36,6 +36,7 @@ def sample_record(
         update={
             "applied_hash": applied_hash,
             "tokens_reused": result.tokens_reused,
+            "prefill_chunk": result.prefill_chunk,
             "seconds_prefill": result.seconds_prefill,
             "seconds_decode": result.seconds_decode,
             "peak_bytes": result.peak_bytes,
@@ -44,15 +45,7 @@ def sample_record(
     output = result.output
     if output is None:
         return base.model_copy(update={"status": result.status, "failure": result.failure})
-    update: dict[str, object] = (
-        {
-            "prediction": output.text,
-            "prediction_ids": output.token_ids,
-            "generated_tokens": len(output.token_ids),
-        }
-        if isinstance(output, Generated)
-        else {"scored_tokens": sum(len(nll) for nll in output.nll)}
-    )
+    update = _of_output(output)
     try:
         score = cell.choice.task.score(sample, output)
         _require_finite(score)
@@ -69,8 +62,25 @@ def sample_record(
                 Bucket(start=b.start, stop=b.stop, nll_sum=b.nll_sum, tokens=b.tokens)
                 for b in score.nll_buckets
             ),
+            "entropy_buckets": tuple(
+                EntropyBucket(layer=b.layer, start=b.start, stop=b.stop, heads=b.heads)
+                for b in score.entropy_buckets
+            ),
         },
     )
+
+
+def _of_output(output: Output) -> dict[str, object]:
+    """Return the fields that say what the model did."""
+    if isinstance(output, Generated):
+        return {
+            "prediction": output.text,
+            "prediction_ids": output.token_ids,
+            "generated_tokens": len(output.token_ids),
+        }
+    if isinstance(output, Entropies):
+        return {}
+    return {"scored_tokens": sum(len(nll) for nll in output.nll)}
 
 
 def failed_record(
@@ -147,10 +157,7 @@ def prompt_ends(request: Request, tokenizer: Tokenizer) -> tuple[str, str | None
         request: What the model computes; of several windows, the first one's beginning and the last one's end.
         tokenizer: Of the model.
     """
-    if isinstance(request, GenerateRequest):
-        first = last = request.prompt_ids
-    else:
-        first, last = request.windows[0].token_ids, request.windows[-1].token_ids
+    first, last = request.inputs[0], request.inputs[-1]
     if first == last and len(first) <= HEAD_TOKENS + TAIL_TOKENS:
         return tokenizer.decode(first), None
     return tokenizer.decode(first[:HEAD_TOKENS]), tokenizer.decode(last[-TAIL_TOKENS:])

@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from longbench_run.tasks.base import GenerateRequest
-
 if TYPE_CHECKING:
     from longbench_run.harness.plan import PlannedCell
     from longbench_run.tasks.base import Request, Sample
@@ -21,9 +19,7 @@ MOST_TOKENS = 8_000_000
 
 def request_tokens(request: Request) -> int:
     """Return the tokens that go into the model, special tokens and repeated ones counted."""
-    if isinstance(request, GenerateRequest):
-        return len(request.prompt_ids)
-    return sum(len(window.token_ids) for window in request.windows)
+    return sum(len(ids) for ids in request.inputs)
 
 
 class SampleCache:

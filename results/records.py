@@ -76,6 +76,7 @@ class ModelIdentity(Row):
     adapter: str | None = None
     """Name and revision of a PEFT adapter, as ``name@revision``."""
     quantization: str | None = None
+    """``4bit`` or ``8bit``; None where weights are as released."""
 
 
 class MethodIdentity(Row):
@@ -91,23 +92,34 @@ class TaskIdentity(Row):
     """Which task, as it can change a score."""
 
     name: str
+    """As written in ``--tasks``, without parameters; one dataset of several is ``longbench_hotpotqa``."""
     version: int
+    """Raised whenever prompts, data or scoring change."""
     protocol: str
+    """Named way to truncate, prompt, decode and score."""
     parameters: Mapping[str, Parameter]
+    """Every parameter that can change a score."""
 
 
 class CellIdentity(Row):
     """All that can change a score, and nothing else: not the factor policy, count, batch, chunk or device."""
 
     model: ModelIdentity
+    """Which weights."""
     dtype: str
+    """``float32``, ``bfloat16`` or ``float16``."""
     attention: str
     """Attention kernel of the model, e.g. ``sdpa``."""
     original_context_length: int
+    """Window of pretraining, L, in tokens."""
     method: MethodIdentity
+    """Which method, resolved."""
     task: TaskIdentity
+    """Which task."""
     context_length: int
+    """Tokens asked for: prompt and answer, unless the protocol says otherwise."""
     seed: int
+    """Seed of the samples."""
     decoding: str
     """E.g. ``greedy``."""
     chat_template: str | None = None
@@ -156,26 +168,50 @@ class Failure(Row):
     """Why a sample has no score."""
 
     type: str
+    """Class of the exception."""
     message: ForeignText
+    """What it said."""
     traceback: ForeignText | None = None
+    """Where it was raised; None where the message says it all."""
 
 
 class Bucket(Row):
     """Sum of nll (nats) and count of tokens over scored positions ``[start, stop)``."""
 
     start: int
+    """First position."""
     stop: int
+    """The one after the last."""
     nll_sum: float
+    """Nats."""
     tokens: int
+    """Tokens scored."""
+
+
+class EntropyBucket(Row):
+    """Mean entropy of the attention of one layer, over the queries at positions ``[start, stop)``."""
+
+    layer: int
+    """Number of the layer, from 0."""
+    start: int
+    """First position."""
+    stop: int
+    """The one after the last."""
+    heads: tuple[float, ...]
+    """Nats, of each head."""
 
 
 class CellPart(Row):
     """The fields of a record that all records of a cell have in common; they are written first."""
 
     schema_version: int = SCHEMA_VERSION
+    """Version of this format; older ones are migrated when they are read."""
     cell_id: str
+    """Key for resume: `CellIdentity.cell_id`."""
     cell: CellIdentity
+    """All that can change a score."""
     model_label: str
+    """What the run calls the model; runs are compared by labels."""
     method_label: str
     """What the user called it; runs are compared by labels."""
     factor_policy: str
@@ -190,10 +226,13 @@ class SamplePart(Row):
     sample_key: str | None = None
     status: Status
     failure: Failure | None = None
+    """Why there is no score; None where there is one."""
     prompt_tokens: int | None = None
     """Tokens that went in, special tokens counted."""
     tokens_reused: int | None = None
-    """Of those, tokens that another sample had computed; None where nothing was generated."""
+    """Of those, tokens that another sample had computed; None where windows were scored as a whole."""
+    prefill_chunk: int | None = None
+    """Tokens per forward pass where what went in took several; None where one did it."""
     prompt_head: ForeignText | None = None
     """What the prompt begins with, or all of it where it is short."""
     prompt_tail: ForeignText | None = None
@@ -210,6 +249,7 @@ class SamplePart(Row):
     evidence_survived: bool | None = None
     prediction: ForeignText | None = None
     prediction_ids: tuple[int, ...] | None = None
+    """Token ids that were generated; `prediction` is their text."""
     target: ForeignText | None = None
     answers: tuple[ForeignText, ...] = ()
     """Every right answer, where there are several; ``target`` is the first."""
@@ -218,6 +258,9 @@ class SamplePart(Row):
     weight: float | None = None
     """Scored tokens, where the metric is a mean over tokens."""
     nll_buckets: tuple[Bucket, ...] = ()
+    """Nll by position, where tokens were scored."""
+    entropy_buckets: tuple[EntropyBucket, ...] = ()
+    """Attention entropy by layer, head and position, where it was taken."""
     seconds_prefill: float | None = None
     seconds_decode: float | None = None
     peak_bytes: int | None = None
@@ -236,11 +279,17 @@ class MetricInfo(Row):
     """What a report must know of a metric when the task that made it is gone."""
 
     name: str
+    """Key of `Record.scores`."""
     higher_is_better: bool
+    """Its direction."""
     minimum: float | None = None
+    """Smallest possible score; None where there is none."""
     maximum: float | None = None
+    """Largest possible score; None where there is none."""
     chance: float | None = None
+    """What guessing scores, where that is known."""
     is_binary: bool = False
+    """Whether every score is 0 or 1."""
 
 
 Reference = Literal["floor", "ceiling"]
@@ -269,9 +318,13 @@ class TaskSummary(Row):
     name: str
     """The label used in records' ``cell.task.name``."""
     protocol: str
+    """As in records."""
     metrics: tuple[MetricInfo, ...]
+    """What its samples are scored with, in the order shown."""
     source: str
+    """Paper, repository and data that it follows."""
     licence: str
+    """Of its data and prompts."""
     reference: Reference | None = None
     """What this protocol is to the task's others."""
 
@@ -280,7 +333,9 @@ class ModelSummary(Row):
     """A model as the run used it."""
 
     label: str
+    """As in records."""
     original_context_length: int
+    """Window of pretraining, L, in tokens."""
     original_context_length_source: str
     """Where the window was read, e.g. ``config.json: max_position_embeddings``."""
 
@@ -289,23 +344,32 @@ class RunHeader(Row):
     """``run.json``: what was asked, with what, and how far it got."""
 
     schema_version: int = SCHEMA_VERSION
+    """Version of this format."""
     run_key: str
     """sha256 over what makes two commands the same run; another key in the folder is another run."""
     command: tuple[str, ...]
+    """The command line as typed."""
     config: Mapping[str, Any]
     """The resolved configuration, JSON-ready."""
     models: tuple[ModelSummary, ...]
+    """In the order asked for."""
     methods: tuple[str, ...]
     """Method labels in the order asked for: colours and rows follow it."""
     tasks: tuple[TaskSummary, ...]
+    """In the order asked for: enough for a report without the packages that made them."""
     suites: tuple[SuiteInfo, ...] = ()
     """What tasks of the run are parts of."""
     lengths: tuple[int, ...]
+    """Context lengths in tokens, ascending."""
     versions: Mapping[str, str]
     """Package -> version."""
     git_revision: str | None = None
+    """Commit of this program's source, ``-dirty`` where files differ; None where there is none."""
     device: str
+    """What it ran on."""
     started: str
     """UTC, ISO 8601."""
     finished: str | None = None
+    """UTC, ISO 8601; None until the end."""
     status: Literal["running", "complete", "interrupted", "failed"] = "running"
+    """How far the run got."""

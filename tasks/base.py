@@ -47,6 +47,11 @@ class GenerateRequest:
     min_new_tokens: int = 0
     """Tokens before which no end token is chosen, 0 to ``max_new_tokens``."""
 
+    @property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """Token ids that go into the model: the prompt."""
+        return (self.prompt_ids,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreWindow:
@@ -67,8 +72,47 @@ class ScoreRequest:
 
     windows: tuple[ScoreWindow, ...]
 
+    @property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every window, in order."""
+        return tuple(window.token_ids for window in self.windows)
 
-Request = GenerateRequest | ScoreRequest
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseRequest:
+    """Ask how probable each of several continuations is, and whether it is the most probable text there.
+
+    The last token of a window is predicted, not read: a window of n + 1 tokens fits into a context length of n.
+    Windows that begin alike, a context before its continuations, share what they begin with.
+    """
+
+    windows: tuple[ScoreWindow, ...]
+    """A continuation each, behind its context: the continuation is what is scored."""
+
+    @property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every window, in order."""
+        return tuple(window.token_ids for window in self.windows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropyRequest:
+    """Ask for the entropy of the attention that the tokens of a text pay to those up to themselves.
+
+    A text that begins a longer one of the same group is computed with it where the method is ``prefix_causal``.
+    """
+
+    token_ids: tuple[int, ...]
+    edges: tuple[int, ...]
+    """Positions at which buckets begin, ascending from 0; the last bucket ends with the text."""
+
+    @property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """Token ids that go into the model: the text."""
+        return (self.token_ids,)
+
+
+Request = GenerateRequest | ScoreRequest | ChooseRequest | EntropyRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +132,35 @@ class Scored:
     nll: tuple[Sequence[float], ...]
 
 
-Output = Generated | Scored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Output of a `ChooseRequest`: one entry per window."""
+
+    nll: tuple[Sequence[float], ...]
+    """The nll (nats) of each token of the continuation."""
+    greedy: tuple[bool, ...]
+    """Whether every token of the continuation is the most probable one at its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropyBucket:
+    """Mean entropy of the attention of one layer, of the queries at positions ``[start, stop)``."""
+
+    layer: int
+    start: int
+    stop: int
+    heads: tuple[float, ...]
+    """Nats, of each head: between 0 and the mean of ln(p + 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entropies:
+    """Output of an `EntropyRequest`: layer by layer, and bucket by bucket in each."""
+
+    buckets: tuple[EntropyBucket, ...]
+
+
+Output = Generated | Scored | Chosen | Entropies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +211,9 @@ class Score:
     prediction: str | None = None
     """What was compared with the target, where something was."""
     weight: float | None = None
-    """Scored tokens, where the metric is a mean over tokens."""
+    """Scored tokens, or other units of text, where the metric is a mean over them."""
     nll_buckets: tuple[NllBucket, ...] = ()
+    entropy_buckets: tuple[EntropyBucket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from longbench_run.tasks.base import (
 )
 from longbench_run.tasks.checks import check_at_least, check_protocol
 from longbench_run.tasks.document_tokens import DocumentTokens
-from longbench_run.tasks.sources import DocumentSource, GeneratedDocuments, data_set, text_folder
+from longbench_run.tasks.sources import DOCUMENT_PARAMETERS, chosen_documents
 
 _DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "plain": {},
@@ -55,12 +55,7 @@ _INFO = TaskInfo(
         "last": "same_tokens: tokens in the block that is scored; at least 1, default 256.",
         "tokens": "sliding, same_tokens: tokens used of each document; at least the longest context length, "
         "default 32768.",
-        "text": "Folder of UTF-8 .txt files to read; default: generated documents.",
-        "dataset": "Local .jsonl file or Hugging Face data set to read (its first 1000 rows).",
-        "field": "dataset: field that holds the text; default text.",
-        "subset": "dataset: configuration on the Hub; default: the only one.",
-        "split": "dataset: split on the Hub; default test.",
-        "revision": "dataset: commit, branch or tag on the Hub; default: the newest.",
+        **DOCUMENT_PARAMETERS,
     },
 )
 
@@ -136,7 +131,16 @@ class Perplexity:
                     f"perplexity: {name} must be below tokens={own['tokens']}, got {value!r}. Raise tokens "
                     "or lower it."
                 )
-        object.__setattr__(self, "_documents", DocumentTokens(self._source()))
+        source = chosen_documents(
+            "perplexity",
+            text=self.text,
+            dataset=self.dataset,
+            field=self.field,
+            subset=self.subset,
+            split=self.split,
+            revision=self.revision,
+        )
+        object.__setattr__(self, "_documents", DocumentTokens(source))
 
     def _check_own(self, name: str) -> None:
         """Refuse a parameter of another protocol, and a number that is too small."""
@@ -150,28 +154,6 @@ class Perplexity:
                 f"It belongs to protocol={' or protocol='.join(owners)}."
             )
         check_at_least("perplexity", name, value, 1, default=_DEFAULTS[self.protocol][name])
-
-    def _source(self) -> DocumentSource:
-        if self.text is not None and self.dataset is not None:
-            raise TaskError(
-                f"perplexity: text must be left out with dataset={self.dataset}, got {self.text!r}. Name one "
-                "of them."
-            )
-        if self.dataset is not None:
-            return data_set(
-                self.dataset,
-                field=self.field or "text",
-                subset=self.subset,
-                split=self.split,
-                revision=self.revision,
-            )
-        for name in ("field", "subset", "split", "revision"):
-            if getattr(self, name) is not None:
-                raise TaskError(
-                    f"perplexity: {name} must be left out without dataset, got {getattr(self, name)!r}. "
-                    "Add dataset=NAME."
-                )
-        return GeneratedDocuments() if self.text is None else text_folder(self.text)
 
     def _own_parameters(self) -> dict[str, int]:
         """Return the protocol's own parameters, defaults filled in."""

@@ -19,10 +19,12 @@ Parameter = str | int | float | bool | None
 BUILT_IN = {
     "passkey": "longbench_run.tasks.passkey:Passkey",
     "perplexity": "longbench_run.tasks.perplexity:Perplexity",
+    "attention_entropy": "longbench_run.tasks.attention_entropy:AttentionEntropy",
     "multidoc_qa": "longbench_run.tasks.multidoc_qa.task:MultidocQa",
     "key_value": "longbench_run.tasks.key_value:KeyValue",
     "longbench": "longbench_run.tasks.longbench.task:Longbench",
     "longbench_synthetic": "longbench_run.tasks.longbench.synthetic_task:LongbenchSynthetic",
+    "lm_eval": "longbench_run.tasks.lm_eval.task:LmEvalTask",
 }
 """Task name -> ``module:class``."""
 

@@ -133,8 +133,63 @@ class FixedDocuments:
         return self.documents[index] if index < len(self.documents) else None
 
 
-def text_folder(path: str) -> FixedDocuments:
+DOCUMENT_PARAMETERS = {
+    "text": "Folder of UTF-8 .txt files to read; default: generated documents.",
+    "dataset": f"Local .jsonl file or Hugging Face data set to read (its first {MOST_ROWS} rows).",
+    "field": "dataset: field that holds the text; default text.",
+    "subset": "dataset: configuration on the Hub; default: the only one.",
+    "split": "dataset: split on the Hub; default test.",
+    "revision": "dataset: commit, branch or tag on the Hub; default: the newest.",
+}
+"""The parameters by which a task's documents are chosen, with a line of help each."""
+
+
+def chosen_documents(
+    task: str,
+    *,
+    text: str | None,
+    dataset: str | None,
+    field: str | None,
+    subset: str | None,
+    split: str | None,
+    revision: str | None,
+) -> DocumentSource:
+    """Return the documents that a task's parameters name; generated ones where they name none.
+
+    Args:
+        task: Name of the task, for errors.
+        text: Folder of text files.
+        dataset: A ``.jsonl`` file, or a data set of the Hugging Face Hub.
+        field: Field of ``dataset`` with the text; None means ``text``.
+        subset: Configuration of a Hub data set.
+        split: Split of a Hub data set; None means ``test``.
+        revision: Revision of a Hub data set.
+
+    Raises:
+        TaskError: If parameters contradict each other, or the documents cannot be read.
+    """
+    if text is not None and dataset is not None:
+        raise TaskError(
+            f"{task}: text must be left out with dataset={dataset}, got {text!r}. Name one of them."
+        )
+    if dataset is not None:
+        return data_set(
+            dataset, task=task, field=field or "text", subset=subset, split=split, revision=revision
+        )
+    for name, value in (("field", field), ("subset", subset), ("split", split), ("revision", revision)):
+        if value is not None:
+            raise TaskError(
+                f"{task}: {name} must be left out without dataset, got {value!r}. Add dataset=NAME."
+            )
+    return GeneratedDocuments() if text is None else text_folder(text, task=task)
+
+
+def text_folder(path: str, *, task: str) -> FixedDocuments:
     """Read a folder: each ``.txt`` file in it that is not blank is a document, in order of the names.
+
+    Args:
+        path: The folder.
+        task: Name of the task, for errors.
 
     Raises:
         TaskError: If there is no such folder, a file is no UTF-8, or nothing readable is in it.
@@ -142,7 +197,7 @@ def text_folder(path: str) -> FixedDocuments:
     folder = Path(path)
     if not folder.is_dir():
         raise TaskError(
-            f"perplexity: text must be a folder of .txt files, got {path!r}. Name an existing folder."
+            f"{task}: text must be a folder of .txt files, got {path!r}. Name an existing folder."
         )
     documents = []
     texts = []
@@ -151,12 +206,12 @@ def text_folder(path: str) -> FixedDocuments:
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise TaskError(
-                f"perplexity: text must hold UTF-8 files, got byte 0x{error.object[error.start]:02x} at "
+                f"{task}: text must hold UTF-8 files, got byte 0x{error.object[error.start]:02x} at "
                 f"offset {error.start} of {str(file)!r}. Convert the file or take it out."
             ) from None
         except OSError as error:
             raise TaskError(
-                f"perplexity: text must hold readable files, got {str(file)!r}: {error.strerror}. "
+                f"{task}: text must hold readable files, got {str(file)!r}: {error.strerror}. "
                 "Mend the file or take it out."
             ) from None
         if text.strip():
@@ -164,19 +219,26 @@ def text_folder(path: str) -> FixedDocuments:
             texts.append(_sha256(text))
     if not documents:
         raise TaskError(
-            f"perplexity: text must hold at least one .txt file that is not blank, got none in {path!r}. "
+            f"{task}: text must hold at least one .txt file that is not blank, got none in {path!r}. "
             "Name a folder with text files in it."
         )
     return FixedDocuments(documents=documents, fingerprint=_sha256_of_all(texts), parameter="text")
 
 
 def data_set(
-    name: str, *, field: str, subset: str | None = None, split: str | None = None, revision: str | None = None
+    name: str,
+    *,
+    task: str,
+    field: str,
+    subset: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
 ) -> FixedDocuments:
     """Read a JSON Lines file or a data set of the Hugging Face Hub: a document per row, blank ones left out.
 
     Args:
         name: Path of a ``.jsonl`` file, or the name of a data set.
+        task: Name of the task, for errors.
         field: Field of a row that holds the text.
         subset: Configuration of a Hub data set.
         split: Split of a Hub data set; ``test`` where None.
@@ -189,19 +251,21 @@ def data_set(
         for option, value in (("subset", subset), ("split", split), ("revision", revision)):
             if value is not None:
                 raise TaskError(
-                    f"perplexity: {option} must be left out for a local file, got {value!r}. "
+                    f"{task}: {option} must be left out for a local file, got {value!r}. "
                     f"{name} has no {option}s."
                 )
-        rows: Rows = list(_json_lines(name))
+        rows: Rows = list(_json_lines(name, task=task))
     else:
-        rows = _hub_rows(name, field=field, subset=subset, split=split or "test", revision=revision)
+        rows = _hub_rows(
+            name, task=task, field=field, subset=subset, split=split or "test", revision=revision
+        )
     documents = []
     hashes = []
     for number in range(len(rows)):
         text = rows[number].get(field)
         if not isinstance(text, str):
             raise TaskError(
-                f"perplexity: field must name a text of every row, got {field!r}, which row {number} of "
+                f"{task}: field must name a text of every row, got {field!r}, which row {number} of "
                 f"{name} does not have. Fields: {', '.join(sorted(rows[number]))}."
             )
         if text.strip():
@@ -209,17 +273,16 @@ def data_set(
             hashes.append(_sha256(text))
     if not documents:
         raise TaskError(
-            f"perplexity: dataset must hold at least one row with text, got none in {name!r}. Name another "
-            "one."
+            f"{task}: dataset must hold at least one row with text, got none in {name!r}. Name another one."
         )
     return FixedDocuments(documents=documents, fingerprint=_sha256_of_all(hashes), parameter="dataset")
 
 
-def _json_lines(name: str) -> Iterator[Mapping[str, object]]:
+def _json_lines(name: str, *, task: str) -> Iterator[Mapping[str, object]]:
     """Yield the first rows of a JSON Lines file; blank lines are no rows."""
     path = Path(name)
     if not path.is_file():
-        raise TaskError(f"perplexity: dataset must be an existing .jsonl file, got {name!r}. Check the path.")
+        raise TaskError(f"{task}: dataset must be an existing .jsonl file, got {name!r}. Check the path.")
     found = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -231,7 +294,7 @@ def _json_lines(name: str) -> Iterator[Mapping[str, object]]:
                 row = None
             if not isinstance(row, dict):
                 raise TaskError(
-                    f"perplexity: dataset must hold a JSON object on every line, got another thing on line "
+                    f"{task}: dataset must hold a JSON object on every line, got another thing on line "
                     f"{number} of {name!r}. Mend the line or take it out."
                 )
             yield row
@@ -240,13 +303,15 @@ def _json_lines(name: str) -> Iterator[Mapping[str, object]]:
                 return
 
 
-def _hub_rows(name: str, *, field: str, subset: str | None, split: str, revision: str | None) -> Rows:
+def _hub_rows(
+    name: str, *, task: str, field: str, subset: str | None, split: str, revision: str | None
+) -> Rows:
     """Return the first rows of a data set, memory-mapped."""
     try:
         datasets: Any = import_module("datasets")
     except ImportError:
         raise TaskError(
-            f"perplexity: dataset={name} must be read with the package datasets, which is not installed. "
+            f"{task}: dataset={name} must be read with the package datasets, which is not installed. "
             'Install it: pip install "longbench-run[datasets]".'
         ) from None
     try:
@@ -255,7 +320,7 @@ def _hub_rows(name: str, *, field: str, subset: str | None, split: str, revision
     except (OSError, ValueError) as error:
         first_line = str(error).strip().partition("\n")[0].rstrip(".")
         raise TaskError(
-            f"perplexity: dataset must be a .jsonl file or a readable data set of the Hugging Face Hub, got "
+            f"{task}: dataset must be a .jsonl file or a readable data set of the Hugging Face Hub, got "
             f"{name!r} (split {split!r}): {first_line}. Check name, subset and split, and the access of your "
             "token."
         ) from error

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
+
+from longbench_run.harness.attention.room import GROWING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +73,7 @@ class KeptKeys:
         if self._is_full or key.requires_grad or layer >= len(self._layers):
             return False
         held = self._layers[layer]
-        return type(held) is DynamicLayer and held.keys is key
+        return type(held) in GROWING and held.keys is key
 
     def turned(
         self,

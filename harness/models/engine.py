@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Literal
+from dataclasses import replace
 
-import numpy as np
-from jaxtyping import Float64
-
-from longbench_run.harness.errors import MethodNotApplicable
-from longbench_run.harness.models.generate import generate_timed
-from longbench_run.harness.models.groups import Cut, SharedForward, plan_forwards
+from longbench_run.harness.models.attempt import Failed, attempt, attempt_once
+from longbench_run.harness.models.choose import choose_timed
+from longbench_run.harness.models.entropy import iterate_entropies
+from longbench_run.harness.models.generate import TimedGeneration, generate_timed, generate_together
+from longbench_run.harness.models.groups import plan_forwards
+from longbench_run.harness.models.limits import Limits, Pieces, follows_length
 from longbench_run.harness.models.load import LoadedModel
-from longbench_run.harness.models.memory import PeakMemory, is_out_of_memory, release_memory
+from longbench_run.harness.models.outcome import EngineResult, token_inputs, token_sha256
 from longbench_run.harness.models.prefix import SharedPrefix, sharing_order
-from longbench_run.harness.models.score import scored_positions, token_nll
-from longbench_run.results.records import Failure
-from longbench_run.tasks.base import GenerateRequest, Output, Request, Scored, ScoreRequest
+from longbench_run.harness.models.scoring import Announce, Scoring
+from longbench_run.tasks.base import ChooseRequest, GenerateRequest, Request
 
-Announce = Callable[[int], AbstractContextManager[None]]
-EngineStatus = Literal["ok", "out_of_memory", "error"]
+__all__ = ["Announce", "EngineResult", "iterate_group", "nothing_announced", "run_group", "token_sha256"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineResult:
-    """What became of one request."""
-
-    output: Output | None
-    """None unless the status is ``ok``."""
-    status: EngineStatus
-    failure: Failure | None = None
-    """Set unless the status is ``ok``."""
-    seconds_prefill: float | None = None
-    """Forward passes over given tokens; None where everything was sliced from other requests' passes."""
-    seconds_decode: float | None = None
-    """Token by token; None where nothing was generated."""
-    tokens_reused: int | None = None
-    """Prompt tokens that another request of the group had computed; None where nothing was generated."""
-    peak_bytes: int | None = None
-    """See `longbench_run.harness.models.memory.PeakMemory`; None where ``seconds_prefill`` is."""
-    prompt_sha256: str
-    """Hex sha256 of the token ids that went in, see `token_sha256`."""
-
-
-def token_sha256(request: Request) -> str:
-    """Return the hex sha256 of a request's token ids.
-
-    Hashed are, for the prompt or for each window in order, its length and its ids as little-endian 64-bit
-    integers: the same whatever was shared with other requests.
-    """
-    sequences = (
-        [request.prompt_ids]
-        if isinstance(request, GenerateRequest)
-        else [w.token_ids for w in request.windows]
-    )
-    digest = hashlib.sha256()
-    for ids in sequences:
-        digest.update(np.asarray([len(ids), *ids], dtype="<i8").tobytes())
-    return digest.hexdigest()
+Prompted = tuple[int, GenerateRequest | ChooseRequest]
+"""A request that begins with a prompt, and its place in the group."""
 
 
 def nothing_announced(_tokens: int) -> AbstractContextManager[None]:
@@ -78,6 +38,7 @@ def run_group(
     announce: Announce = nothing_announced,
     prefill_chunk: int | None = None,
     prefix_reuse: bool = True,
+    limits: Limits | None = None,
 ) -> list[EngineResult]:
     """Compute all requests of one group and return their results in order.
 
@@ -87,9 +48,11 @@ def run_group(
         prefix_causal: What the method declares: the logits at a position do not depend on the input's length.
         announce: Block in which a sample of so many tokens is computed, prompt plus answer budget: what was applied
             may follow its length, see `longbench_run.harness.attention.Applied.sample`.
-        prefill_chunk: Prompt tokens per forward pass when generating; None for one pass.
+        prefill_chunk: Prompt tokens per forward pass when generating, where no limits are given; None for one pass.
         prefix_reuse: Whether prompts that begin alike are computed once up to where they part. Only where the
-            method is ``prefix_causal``; results are the same within float tolerance.
+            method is ``prefix_causal`` and goes on behind a cache; results are the same within float tolerance.
+        limits: What samples are cut into, and what other groups taught about memory; default: whole samples, as if the
+            method could be cut anywhere.
 
     Raises:
         MethodNotApplicable: If the method cannot serve the model; that is no failure of a sample.
@@ -102,6 +65,7 @@ def run_group(
             announce=announce,
             prefill_chunk=prefill_chunk,
             prefix_reuse=prefix_reuse,
+            limits=limits,
         )
     )
     return [results[index] for index in range(len(requests))]
@@ -115,156 +79,168 @@ def iterate_group(
     announce: Announce = nothing_announced,
     prefill_chunk: int | None = None,
     prefix_reuse: bool = True,
+    limits: Limits | None = None,
 ) -> Iterator[tuple[int, EngineResult]]:
     """Do what `run_group` does, yielding (index, result) once for each request, as soon as it is finished."""
-    to_generate = [
-        (index, request) for index, request in enumerate(requests) if isinstance(request, GenerateRequest)
+    limits = limits or Limits.fixed(loaded, prefill_chunk=prefill_chunk)
+    # A model may ship with frequencies that follow the length, whatever the method declares: `none` leaves them on.
+    prefix_causal = prefix_causal and not follows_length(loaded)
+    prompted: list[Prompted] = [
+        (index, request)
+        for index, request in enumerate(requests)
+        if isinstance(request, GenerateRequest | ChooseRequest)
     ]
-    prefix = SharedPrefix() if prefix_causal and prefix_reuse and len(to_generate) > 1 else None
-    for place in sharing_order([request.prompt_ids for _, request in to_generate]):
-        index, request = to_generate[place]
-        yield index, _generated(loaded, request, announce, prefill_chunk, prefix)
+    shares = (
+        prefix_causal
+        and limits.splits
+        and prefix_reuse
+        and sum(len(token_inputs(request)) for _, request in prompted) > 1
+    )
+    prefix = SharedPrefix() if shares else None
+    ordered = [prompted[place] for place in sharing_order([token_inputs(r)[0] for _, r in prompted])]
+    while ordered:
+        members = ordered[: _alike(ordered, limits)]
+        together = _together(loaded, members, announce, limits, prefix) if len(members) > 1 else []
+        if together is None:  # memory ran out: fewer are tried
+            continue
+        yield from together
+        for index, request in members[len(together) :]:
+            yield index, _prompted(loaded, request, announce, limits, prefix)
+        del ordered[: len(members)]
     del prefix
-    scoring = _Scoring(loaded, requests, announce)
+    scoring = Scoring(loaded, requests, announce, limits.scoring)
     yield from scoring.finished()
     for forward in plan_forwards(requests, prefix_causal=prefix_causal):
         scoring.run(forward)
         yield from scoring.finished()
+    yield from iterate_entropies(
+        loaded, requests, prefix_causal=prefix_causal, announce=announce, learning=limits.scoring
+    )
+
+
+def _alike(ordered: Sequence[Prompted], limits: Limits) -> int:
+    """Return how many requests, from the first on, may be decoded together: those that are of one length."""
+    lengths = [_lengths(request) for _, request in ordered]
+    if lengths[0] is None:
+        return 1
+    count = next((n for n, its in enumerate(lengths) if its != lengths[0]), len(lengths))
+    return min(count, limits.together.of(sum(lengths[0])))
+
+
+def _lengths(request: Request) -> tuple[int, int] | None:
+    """Return the tokens of a prompt and of its answer; None where nothing is generated."""
+    if isinstance(request, GenerateRequest):
+        return len(request.prompt_ids), request.max_new_tokens
+    return None
+
+
+def _together(
+    loaded: LoadedModel,
+    members: Sequence[Prompted],
+    announce: Announce,
+    limits: Limits,
+    prefix: SharedPrefix | None,
+) -> list[tuple[int, EngineResult]] | None:
+    """Decode requests together; return no results where one of them fails, and None where memory ran out."""
+    requests = [request for _, request in members if isinstance(request, GenerateRequest)]
+    prompt, answer = len(requests[0].prompt_ids), requests[0].max_new_tokens
+
+    def work(pieces: Pieces) -> list[TimedGeneration]:
+        with announce(prompt + answer):
+            return generate_together(
+                loaded, requests, prefill_chunk=pieces.chunk, prefix=_shared(prefix, pieces)
+            )
+
+    done = attempt_once(loaded, limits.generating.of(prompt), work)
+    if done.ran_out:
+        limits.together.halve(prompt + answer, len(members))
+        return None
+    if isinstance(done.found, Failed):
+        return []
+    return [
+        (index, replace(_generated_result(request, timed, done.pieces), peak_bytes=done.peak_bytes))
+        for (index, _), request, timed in zip(members, requests, done.found, strict=True)
+    ]
+
+
+def _shared(prefix: SharedPrefix | None, pieces: Pieces) -> SharedPrefix | None:
+    """Return what is shared; what may not be is dropped."""
+    if prefix is None or pieces.shares_prefix:
+        return prefix
+    prefix.forget()
+    return None
+
+
+def _prompted(
+    loaded: LoadedModel,
+    request: GenerateRequest | ChooseRequest,
+    announce: Announce,
+    limits: Limits,
+    prefix: SharedPrefix | None,
+) -> EngineResult:
+    tokens = max((len(ids) for ids in token_inputs(request)), default=0)
+
+    def work(pieces: Pieces) -> EngineResult:
+        shared = _shared(prefix, pieces)
+        if isinstance(request, ChooseRequest):
+            return _chosen(loaded, request, announce, pieces, shared)
+        return _generated(loaded, request, announce, pieces, shared)
+
+    done = attempt(
+        loaded,
+        limits.generating,
+        tokens,
+        work,
+        has_prefix=lambda: prefix is not None and prefix.is_held,
+    )
+    if isinstance(done.found, Failed):
+        return EngineResult(
+            output=None,
+            status=done.found.status,
+            failure=done.found.failure,
+            peak_bytes=done.peak_bytes,
+            prompt_sha256=token_sha256(request),
+        )
+    return replace(done.found, peak_bytes=done.peak_bytes)
 
 
 def _generated(
     loaded: LoadedModel,
     request: GenerateRequest,
     announce: Announce,
-    prefill_chunk: int | None,
+    pieces: Pieces,
     prefix: SharedPrefix | None,
 ) -> EngineResult:
-    memory = PeakMemory(loaded.devices)
-    memory.start()
-    try:
-        with announce(len(request.prompt_ids) + request.max_new_tokens):
-            timed = generate_timed(loaded, request, prefill_chunk=prefill_chunk, prefix=prefix)
-    except MethodNotApplicable:
-        raise
-    except Exception as error:
-        status, failure = _describe(error)
-    else:
-        return EngineResult(
-            output=timed.generated,
-            status="ok",
-            seconds_prefill=timed.seconds_prefill,
-            seconds_decode=timed.seconds_decode,
-            tokens_reused=timed.tokens_reused,
-            peak_bytes=memory.read(),
-            prompt_sha256=token_sha256(request),
-        )
-    if status == "out_of_memory":
-        release_memory()
+    with announce(len(request.prompt_ids) + request.max_new_tokens):
+        timed = generate_timed(loaded, request, prefill_chunk=pieces.chunk, prefix=prefix)
+    return _generated_result(request, timed, pieces)
+
+
+def _generated_result(request: GenerateRequest, timed: TimedGeneration, pieces: Pieces) -> EngineResult:
     return EngineResult(
-        output=None,
-        status=status,
-        failure=failure,
-        peak_bytes=memory.read(),
+        output=timed.generated,
+        status="ok",
+        seconds_prefill=timed.seconds_prefill,
+        seconds_decode=timed.seconds_decode,
+        tokens_reused=timed.tokens_reused,
+        prefill_chunk=pieces.chunk_of(len(request.prompt_ids) - timed.tokens_reused),
         prompt_sha256=token_sha256(request),
     )
 
 
-def _describe(error: Exception) -> tuple[EngineStatus, Failure]:
-    """Keep an error's text; the error itself would keep its frames' tensors alive."""
-    status: EngineStatus = "out_of_memory" if is_out_of_memory(error) else "error"
-    text = "".join(traceback.format_exception(error))
-    return status, Failure(type=type(error).__name__, message=str(error), traceback=text)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known of a request to score so far."""
-
-    request: ScoreRequest
-    nll: dict[int, Float64[np.ndarray, " scored"]] = field(default_factory=dict)
-    failed: tuple[EngineStatus, Failure] | None = None
-    seconds: float | None = None
-    peak_bytes: int | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        return self.failed is not None or len(self.nll) == len(self.request.windows)
-
-    def result(self) -> EngineResult:
-        status, failure = self.failed or ("ok", None)
-        nll = tuple(self.nll[j].tolist() for j in range(len(self.request.windows))) if failure is None else ()
-        return EngineResult(
-            output=Scored(nll=nll) if failure is None else None,
-            status=status,
-            failure=failure,
-            seconds_prefill=self.seconds,
-            peak_bytes=self.peak_bytes,
-            prompt_sha256=token_sha256(self.request),
-        )
-
-
-class _Scoring:
-    """Runs the forward passes of a group's requests to score and gathers what each of them gets."""
-
-    def __init__(self, loaded: LoadedModel, requests: Sequence[Request], announce: Announce) -> None:
-        self._loaded = loaded
-        self._announce = announce
-        self._memory = PeakMemory(loaded.devices)
-        self._open = {
-            index: _Progress(request=request)
-            for index, request in enumerate(requests)
-            if isinstance(request, ScoreRequest)
-        }
-        for progress in self._open.values():
-            try:
-                for window in progress.request.windows:
-                    scored_positions(window)
-            except ValueError as error:
-                progress.failed = _describe(error)
-
-    def finished(self) -> Iterator[tuple[int, EngineResult]]:
-        """Yield and forget the requests that need nothing more."""
-        for index in [index for index, progress in self._open.items() if progress.is_finished]:
-            yield index, self._open.pop(index).result()
-
-    def run(self, forward: SharedForward) -> None:
-        """Compute the longest window and slice; if that fails, so does its request, and the next is tried."""
-        waiting = list(forward.cuts)
-        while waiting:
-            wanted = [
-                cut
-                for cut in waiting
-                if cut.request in self._open and not self._open[cut.request].is_finished
-            ]
-            if not wanted or self._compute(wanted):
-                return
-            waiting = wanted[:-1]
-
-    def _compute(self, cuts: Sequence[Cut]) -> bool:
-        """Run one forward pass over the last cut, the longest; return whether it served all of them."""
-        longest = self._open[cuts[-1].request]
-        self._memory.start()
-        started = perf_counter()
-        try:
-            per_cut = [scored_positions(cut.content) for cut in cuts]
-            scored = np.unique(np.concatenate(per_cut))
-            token_ids = cuts[-1].content.token_ids
-            with self._announce(len(token_ids)):
-                nll = token_nll(self._loaded, token_ids, scored)
-        except MethodNotApplicable:
-            raise
-        except Exception as error:
-            longest.failed = _describe(error)
-        else:
-            for cut, positions in zip(cuts, per_cut, strict=True):
-                self._open[cut.request].nll[cut.window] = nll[np.searchsorted(scored, positions)]
-        longest.seconds = (longest.seconds or 0.0) + perf_counter() - started
-        peak = self._memory.read()
-        longest.peak_bytes = max(
-            (bytes_ for bytes_ in (longest.peak_bytes, peak) if bytes_ is not None), default=None
-        )
-        if longest.failed is None:
-            return True
-        if longest.failed[0] == "out_of_memory":
-            release_memory()
-        return False
+def _chosen(
+    loaded: LoadedModel,
+    request: ChooseRequest,
+    announce: Announce,
+    pieces: Pieces,
+    prefix: SharedPrefix | None,
+) -> EngineResult:
+    timed = choose_timed(loaded, request, announce=announce, prefix=prefix, prefill_chunk=pieces.chunk)
+    return EngineResult(
+        output=timed.chosen,
+        status="ok",
+        seconds_prefill=timed.seconds,
+        tokens_reused=timed.tokens_reused,
+        prefill_chunk=pieces.chunk_of(max((window.first_scored for window in request.windows), default=0)),
+        prompt_sha256=token_sha256(request),
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import (
     AutoTokenizer,
     PreTrainedConfig,
@@ -61,13 +63,14 @@ class InspectedModel:
     tokenizer: PreTrainedTokenizerBase
 
 
-def inspect_model(spec: ModelSpec) -> InspectedModel:
+def inspect_model(spec: ModelSpec, *, device: str | None = None) -> InspectedModel:
     """Read configuration and tokenizer; build the architecture without memory to see whether it has RoPE.
 
     A local folder's weights are read once, for their hash.
 
     Args:
         spec: The model as asked for.
+        device: What it will be computed on, where that is another machine's; default: what the spec says of this one.
 
     Returns:
         Everything that a plan needs.
@@ -77,10 +80,10 @@ def inspect_model(spec: ModelSpec) -> InspectedModel:
         ConfigError: If the device is not on this machine, or an option does not fit the model.
     """
     where = f"model {spec.model}"
-    device = resolve_device(spec)
+    device = resolve_device(spec) if device is None else device
     source = find_source(spec.model, where=where)
     config = read_config(spec, source, where=where)
-    revision = _revision(spec, source, config, where)
+    revision = _revision(spec, source, where)
     skeleton = build_skeleton(
         config,
         source=source,
@@ -144,15 +147,12 @@ def resolve_device(spec: ModelSpec) -> str:
     return f"cuda:{index}"
 
 
-def _revision(spec: ModelSpec, source: Source, config: PreTrainedConfig, where: str) -> str:
+def _revision(spec: ModelSpec, source: Source, where: str) -> str:
     if source.is_local:
         return folder_revision(source.folder, with_code=spec.trust_remote_code)
-    commit = getattr(config, "_commit_hash", None)
-    if commit is None:
-        remedy = "Give a local folder, or pass the commit as --revision."
-        got = repr(spec.revision or "main")
-        raise ModelError(complaint(where, "revision", "one that resolves to a commit", got, remedy))
-    return str(commit)
+    # Read a moment ago, so this comes from the cache, which files a snapshot under its commit.
+    with readable_errors(source, where=where, revision=spec.revision, part="configuration"):
+        return Path(hf_hub_download(source.location, "config.json", revision=spec.revision)).parent.name
 
 
 def _rope_facts(skeleton: Any, spec: ModelSpec, where: str) -> RopeFacts:

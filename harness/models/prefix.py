@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import Cache
-from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from longbench_run.harness.attention.room import grows
 
 
 @dataclass(slots=True)
@@ -19,6 +20,11 @@ class SharedPrefix:
     _ids: tuple[int, ...] = ()
     """Tokens whose keys and values the cache holds."""
     _cache: Cache | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a cache to go on from."""
+        return self._cache is not None
 
     def take(self, prompt_ids: Sequence[int]) -> tuple[Cache | None, int]:
         """Hand out the cache, cut to what a prompt shares with the last one.
@@ -50,11 +56,7 @@ class SharedPrefix:
             cache: As the model made it.
         """
         self.forget()
-        if (
-            isinstance(cache, DynamicCache)
-            and all(type(layer) is DynamicLayer for layer in cache.layers)
-            and cache.get_seq_length() == len(token_ids)
-        ):
+        if grows(cache) and cache.get_seq_length() == len(token_ids):
             self._ids, self._cache = tuple(token_ids), cache
 
     def forget(self) -> None:

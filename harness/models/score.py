@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from longbench_run.harness.models.forward import last_logits, token_tensor
+from longbench_run.harness.models.limits import logits_rows
 from longbench_run.harness.models.load import LoadedModel
 from longbench_run.tasks.base import ScoreWindow
-
-LOGITS_BYTES = 64 * 2**20
-"""Size of one piece of fp32 logits; about three of them exist at a time."""
 
 Head = Callable[[Float[Tensor, "1 c hidden"]], Float[Tensor, "1 c vocabulary"]]
 
@@ -55,11 +53,16 @@ def scored_positions(window: ScoreWindow) -> Int64[np.ndarray, " scored"]:
 
 @torch.inference_mode()
 def token_nll(
-    loaded: LoadedModel, token_ids: Sequence[int], scored: Int64[np.ndarray, " scored"]
+    loaded: LoadedModel,
+    token_ids: Sequence[int],
+    scored: Int64[np.ndarray, " scored"],
+    *,
+    rows: int | None = None,
+    chunk: int | None = None,
 ) -> Float64[np.ndarray, " scored"]:
     """Return the nll of chosen tokens given all tokens before them.
 
-    One forward pass yields the final hidden states and the logits at the last position. The output head then
+    A forward pass yields the final hidden states and the logits at the last position. The output head then
     runs over pieces of positions. Families that scale or cap their logits are found by comparing the head's
     result at the last position with the model's own, bit by bit; their pieces go through the model's own
     forward instead. Where no hidden states can be had, the input runs in pieces through the KV cache (for a
@@ -69,6 +72,10 @@ def token_nll(
         loaded: The model, with whatever method is applied to it.
         token_ids: The whole input, n tokens.
         scored: Indices in [1, n), increasing.
+        rows: Positions whose logits exist at a time, at least 1; default: those that fit into
+            `longbench_run.harness.models.limits.LOGITS_BYTES`.
+        chunk: Tokens per forward pass, at least 1, each going on in the KV cache of those before it; None for one
+            pass without a cache.
 
     Returns:
         nll in nats, fp32 log-softmax of the model's logits, as float64.
@@ -79,18 +86,10 @@ def token_nll(
     """
     ids = token_tensor(loaded, token_ids, name="token_ids")
     positions = torch.from_numpy(scored - 1).to(ids.device)  # the logits at p are those of token p + 1
-    rows = max(1, LOGITS_BYTES // (4 * loaded.facts.vocabulary))
-    found = _hidden_states_and_head(loaded, ids)
-    if found is None:
+    rows = logits_rows(loaded) if rows is None else rows
+    values = _nll_in_chunks(loaded, ids, positions, rows=rows, chunk=chunk or ids.shape[1])
+    if values is None:
         values = _nll_through_cache(loaded, ids, positions, rows)
-    else:
-        hidden, head = found
-        values = torch.cat(
-            [
-                _nll(head(hidden[:, piece.to(hidden.device)])[0], ids[0, piece + 1])
-                for piece in (positions[at : at + rows] for at in range(0, len(positions), rows))
-            ]
-        )
     nll = values.double().cpu().numpy()
     if not np.isfinite(nll).all():
         worst = int(np.flatnonzero(~np.isfinite(nll))[0])
@@ -98,10 +97,29 @@ def token_nll(
     return nll
 
 
+def _nll_in_chunks(
+    loaded: LoadedModel, ids: Int[Tensor, "1 n"], positions: Int[Tensor, " scored"], *, rows: int, chunk: int
+) -> Float[Tensor, " scored"] | None:
+    """Run the decoder over chunks and the head over pieces; None where no hidden states can be had."""
+    cache = None
+    values: list[Tensor] = []
+    for start in range(0, ids.shape[1], chunk):
+        stop = min(start + chunk, ids.shape[1])
+        found = _hidden_states_and_head(loaded, ids[:, start:stop], cache, use_cache=chunk < ids.shape[1])
+        if found is None:
+            return None
+        hidden, head, cache = found
+        inside = positions[(positions >= start) & (positions < stop)]
+        for piece in inside.split(rows):
+            states = hidden[:, (piece - start).to(hidden.device)]
+            values.append(_nll(head(states)[0], ids[0, piece + 1]))
+    return torch.cat(values)
+
+
 def _hidden_states_and_head(
-    loaded: LoadedModel, ids: Int[Tensor, "1 n"]
-) -> tuple[Float[Tensor, "1 n hidden"], Head] | None:
-    """Run the model once; return what its decoder hands to the head, and a head that was seen to be right."""
+    loaded: LoadedModel, ids: Int[Tensor, "1 n"], cache: Cache | None, *, use_cache: bool
+) -> tuple[Float[Tensor, "1 n hidden"], Head, Cache | None] | None:
+    """Run the model once; return what its decoder hands to the head, a head that was seen to be right, and the cache."""
     decoder = _decoder(loaded.model)
     if decoder is None:
         return None
@@ -111,14 +129,14 @@ def _hidden_states_and_head(
         seen.append(output[0])
 
     with _hooked(decoder, keep):
-        logits, _ = last_logits(loaded, ids, use_cache=False)
+        logits, cache = last_logits(loaded, ids, cache=cache, use_cache=use_cache)
     if len(seen) != 1 or seen[0].shape[:2] != ids.shape:
         return None
     hidden = seen[0]
     output_layer: Head | None = loaded.model.get_output_embeddings()
     for head in (output_layer, _replay(loaded.model, decoder, ids[:, :1])):
         if head is not None and _is_same(head(hidden[:, -1:])[0, -1], logits):
-            return hidden, head
+            return hidden, head, cache
     return None
 
 

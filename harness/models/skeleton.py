@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -52,7 +54,7 @@ def build_skeleton(
         revision: What the user asked for, for the error.
 
     Raises:
-        ModelError: If transformers cannot build it, or it is no causal language model.
+        ModelError: If transformers cannot build it, does not know its rope type, or it is no causal language model.
     """
     try:
         with torch.device("meta"):
@@ -60,6 +62,13 @@ def build_skeleton(
                 config, trust_remote_code=trust_remote_code
             )
             return skeleton
+    except KeyError as error:
+        kind = error.args[0]
+        if kind not in str(getattr(config.get_text_config(), "rope_parameters", None)):
+            raise
+        rule = f"of a rope type that transformers {version('transformers')} knows"
+        remedy = "Take rope_scaling out of the config.json of a copy: methods bring their own frequencies."
+        raise ModelError(complaint(where, "configuration", rule, repr(kind), remedy)) from error
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             with readable_errors(source, where=where, revision=revision, part="configuration"):

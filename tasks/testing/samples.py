@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 
-from longbench_run.tasks.base import GenerateRequest, TaskError
+from longbench_run.tasks.base import ChooseRequest, EntropyRequest, GenerateRequest, ScoreRequest, TaskError
 from longbench_run.tasks.testing.elsewhere import digest, made_elsewhere
 from longbench_run.tasks.testing.promises import require
 from longbench_run.tasks.testing.subject import Subject, inputs_of
@@ -108,9 +108,25 @@ class SamplePromises(Subject):
                             "Prompt plus answer budget fit into the context length.",
                             f"{len(request.prompt_ids)} + {request.max_new_tokens} tokens of {limit}.",
                         )
-                    for window in () if isinstance(request, GenerateRequest) else request.windows:
+                    # The last token of a continuation is predicted, not read.
+                    unread = isinstance(request, ChooseRequest)
+                    if isinstance(request, EntropyRequest):
                         require(
-                            1 <= window.first_scored < len(window.token_ids) <= limit,
+                            0 < len(request.token_ids) <= limit,
+                            "A text fits into the context length.",
+                            f"{len(request.token_ids)} tokens of {limit}.",
+                        )
+                        require(
+                            request.edges[0] == 0
+                            and list(request.edges) == sorted(set(request.edges))
+                            and request.edges[-1] < len(request.token_ids),
+                            "Buckets begin at 0 and end with the text.",
+                            f"edges {request.edges} of {len(request.token_ids)} tokens.",
+                        )
+                    windows = request.windows if isinstance(request, ScoreRequest | ChooseRequest) else ()
+                    for window in windows:
+                        require(
+                            1 <= window.first_scored < len(window.token_ids) <= limit + unread,
                             "A window fits into the context length and scores from its second token at the earliest.",
                             f"{len(window.token_ids)} tokens of {limit}, scored from {window.first_scored}.",
                         )

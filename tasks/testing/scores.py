@@ -5,7 +5,21 @@ from __future__ import annotations
 import json
 import math
 
-from longbench_run.tasks.base import Generated, GenerateRequest, Metric, Output, Sample, Score, Scored
+from longbench_run.tasks.base import (
+    ChooseRequest,
+    Chosen,
+    Entropies,
+    EntropyBucket,
+    EntropyRequest,
+    Generated,
+    GenerateRequest,
+    Metric,
+    Output,
+    Sample,
+    Score,
+    Scored,
+    ScoreRequest,
+)
 from longbench_run.tasks.testing.promises import BrokenPromise, require
 from longbench_run.tasks.testing.subject import Subject
 
@@ -93,7 +107,7 @@ class ScorePromises(Subject):
     def test_scored_tokens_add_up(self) -> None:
         """Where tokens are scored, the weight is their number, and buckets by position hold each of them once."""
         for sample in self.samples(self.tokenizers[0], count=2):
-            if isinstance(sample.request, GenerateRequest):
+            if not isinstance(sample.request, ScoreRequest):
                 continue
             tokens = sum(len(window.token_ids) - window.first_scored for window in sample.request.windows)
             score = self._score(sample, _scored(sample, 2.0))
@@ -141,13 +155,29 @@ def _outputs(sample: Sample) -> list[Output]:
     return [_scored(sample, nll) for nll in _NLLS]
 
 
-def _scored(sample: Sample, nll: float) -> Scored:
-    """Return the same nll for every scored token."""
+def _entropies(request: EntropyRequest, share: float) -> Entropies:
+    """Return entropies of two layers of two heads that grow with the logarithm of the position."""
+    stops = (*request.edges[1:], len(request.token_ids))
+    return Entropies(
+        buckets=tuple(
+            EntropyBucket(layer=layer, start=start, stop=stop, heads=(share * math.log(stop),) * 2)
+            for layer in (0, 1)
+            for start, stop in zip(request.edges, stops, strict=True)
+        )
+    )
+
+
+def _scored(sample: Sample, nll: float) -> Scored | Chosen | Entropies:
+    """Return the same nll for every scored token, or entropy to that measure; one of 0 is the most probable."""
     if isinstance(sample.request, GenerateRequest):
         raise TypeError("Only what is scored has an nll.")
-    return Scored(
-        nll=tuple([nll] * (len(window.token_ids) - window.first_scored) for window in sample.request.windows)
-    )
+    if isinstance(sample.request, EntropyRequest):
+        return _entropies(sample.request, nll)
+    windows = sample.request.windows
+    values = tuple([nll] * (len(window.token_ids) - window.first_scored) for window in windows)
+    if isinstance(sample.request, ChooseRequest):
+        return Chosen(nll=values, greedy=(nll == 0.0,) * len(windows))
+    return Scored(nll=values)
 
 
 def _bound(metric: Metric) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from longbench_run.tasks.base import GenerateRequest, Sample, Task
+from longbench_run.tasks.base import Sample, Task
 from longbench_run.tasks.testing.tokenizers import Bytes, KnownTokenizer, Pairs
 
 
@@ -48,6 +48,4 @@ class Subject:
 
 def inputs_of(sample: Sample) -> list[tuple[int, ...]]:
     """Return the token ids that a model is given: the prompt, or every window."""
-    if isinstance(sample.request, GenerateRequest):
-        return [sample.request.prompt_ids]
-    return [window.token_ids for window in sample.request.windows]
+    return list(sample.request.inputs)

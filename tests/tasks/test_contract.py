@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pickle
 import random
 import subprocess
@@ -18,7 +19,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longbench_run.tasks import testing
-from longbench_run.tasks.base import Generated, GenerateRequest, Scored, ScoreRequest, TaskError
+from longbench_run.tasks.base import (
+    Entropies,
+    EntropyBucket,
+    EntropyRequest,
+    Generated,
+    GenerateRequest,
+    Scored,
+    ScoreRequest,
+    TaskError,
+)
 from longbench_run.tasks.registry import BUILT_IN, load_task
 from longbench_run.tasks.testing import TaskContract, broken_promises, checks_of
 
@@ -31,7 +41,7 @@ SMALL = {
 """Parameters that make a protocol quick to try; the rest is tried with its defaults."""
 SCALE = {"multidoc_qa": 8, "longbench_synthetic_qasper": 4}
 """Tasks that need longer contexts to hold anything: every length below is so many times as long for them."""
-HAS_OWN_TESTS = {"longbench"}
+HAS_OWN_TESTS = {"longbench", "lm_eval"}
 """Tasks that read data which no test may download: what holds for them is in the tests that mirror them."""
 
 CASES = [
@@ -70,9 +80,26 @@ def oracle(sample, *, is_right):
     """Return the best output there is for a sample, or one that is plainly wrong."""
     if isinstance(sample.request, GenerateRequest):
         return Generated(token_ids=(), text=f" {sample.target}" if is_right else " no such thing")
+    if isinstance(sample.request, EntropyRequest):
+        stops = (*sample.request.edges[1:], len(sample.request.token_ids))
+        return Entropies(
+            buckets=tuple(
+                EntropyBucket(
+                    layer=0,
+                    start=start,
+                    stop=stop,
+                    heads=(0.0 if is_right else 11.0 * even_entropy(start, stop),),
+                )
+                for start, stop in zip(sample.request.edges, stops, strict=True)
+            )
+        )
     assert isinstance(sample.request, ScoreRequest)
     nll = 0.0 if is_right else 11.0
     return Scored(nll=tuple([nll] * (len(w.token_ids) - w.first_scored) for w in sample.request.windows))
+
+
+def even_entropy(start, stop):
+    return sum(math.log(position + 1) for position in range(start, stop)) / (stop - start)
 
 
 @pytest.mark.parametrize("check", checks_of(TaskContract))
@@ -117,13 +144,14 @@ def test_budget_is_never_exceeded(task, tokenizer, more):
         if isinstance(sample.request, GenerateRequest):
             assert len(sample.request.prompt_ids) + sample.request.max_new_tokens <= sample.context_length
         else:
-            for window in sample.request.windows:
+            assert all(len(ids) <= sample.context_length for ids in sample.request.inputs)
+            for window in getattr(sample.request, "windows", ()):
                 assert 1 <= window.first_scored < len(window.token_ids) <= sample.context_length
 
 
 def test_special_tokens_are_counted(task, byte_bpe_with_bos):
     request = samples(task, byte_bpe_with_bos, count=1)[0].request
-    ids = request.prompt_ids if isinstance(request, GenerateRequest) else request.windows[0].token_ids
+    ids = request.inputs[0]
     assert ids[0] == byte_bpe_with_bos.bos_token_id
     assert byte_bpe_with_bos.bos_token_id not in ids[1:]
 
@@ -190,7 +218,7 @@ def test_samples_of_one_group_share_what_they_begin_with(task, byte_bpe):
             assert len({prompt[:20] for prompt in prompts}) == 1
             assert len(set(prompts)) == len(prompts)
         elif len(group) > 1:
-            shorter, longer = (sample.request.windows[0].token_ids for sample in group)
+            shorter, longer = (sample.request.inputs[0] for sample in group)
             assert longer[: len(shorter)] == shorter
 
 

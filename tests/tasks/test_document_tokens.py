@@ -27,7 +27,7 @@ def whole_text(tmp_path_factory):
 @given(counts=st.lists(st.integers(1, 1500), min_size=1, max_size=4))
 def test_first_tokens_are_those_of_the_whole_text_in_whatever_steps_it_is_read(whole_text, tokenizer, counts):
     whole = tokenizer.encode((whole_text / "a.txt").read_text(encoding="utf-8"), add_special_tokens=False)
-    tokens = DocumentTokens(text_folder(str(whole_text)))
+    tokens = DocumentTokens(text_folder(str(whole_text), task="perplexity"))
     for count in counts:
         found = tokens.first(count, index=0, seed=0, tokenizer=tokenizer)
         assert list(found) == whole[:count]
@@ -39,14 +39,14 @@ def test_tokens_right_before_a_cut_are_those_of_the_whole_text(tmp_path, byte_bp
     (tmp_path / "a.txt").write_text(text)
     whole = byte_bpe.encode(text)
     for start in range(1, 12):  # cuts fall at other places inside words
-        tokens = DocumentTokens(text_folder(str(tmp_path)))
+        tokens = DocumentTokens(text_folder(str(tmp_path), task="perplexity"))
         for count in range(start, 700):
             assert tokens.first(count, index=0, seed=0, tokenizer=byte_bpe)[-1] == whole[count - 1]
 
 
 def test_fewer_tokens_where_the_document_has_fewer_and_none_behind_the_last(whole_text, byte_bpe):
     whole = byte_bpe.encode((whole_text / "a.txt").read_text(encoding="utf-8"))
-    tokens = DocumentTokens(text_folder(str(whole_text)))
+    tokens = DocumentTokens(text_folder(str(whole_text), task="perplexity"))
     assert list(tokens.first(10**6, index=0, seed=0, tokenizer=byte_bpe)) == whole
     assert tokens.first(1, index=1, seed=0, tokenizer=byte_bpe) is None
 

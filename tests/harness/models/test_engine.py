@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import struct
@@ -12,6 +13,7 @@ import torch
 
 from longbench_run.harness.errors import MethodNotApplicable
 from longbench_run.harness.models import engine
+from longbench_run.harness.models import scoring as scoring_module
 from longbench_run.harness.models.engine import iterate_group, run_group, token_sha256
 from longbench_run.harness.models.generate import generate
 from longbench_run.harness.models.score import score
@@ -29,7 +31,7 @@ def scoring(*windows):
 @pytest.fixture
 def forwards(monkeypatch):
     """Record the length of each scored forward pass; lengths in `.fails` raise the error given for them."""
-    real = engine.token_nll
+    real = scoring_module.token_nll
 
     class Log(list):
         """Lengths in order, and the errors to raise by length."""
@@ -40,13 +42,13 @@ def forwards(monkeypatch):
 
     log = Log()
 
-    def token_nll(loaded, ids, scored):
+    def token_nll(loaded, ids, scored, **pieces):
         log.append(len(ids))
         if len(ids) in log.fails:
             raise log.fails[len(ids)]
-        return real(loaded, ids, scored)
+        return real(loaded, ids, scored, **pieces)
 
-    monkeypatch.setattr(engine, "token_nll", token_nll)
+    monkeypatch.setattr(scoring_module, "token_nll", token_nll)
     return log
 
 
@@ -69,6 +71,22 @@ def test_results_equal_each_request_alone(loaded, sweep, token_ids):
 def test_cut_points_cost_one_forward(loaded, sweep, forwards):
     run_group(loaded, sweep, prefix_causal=True)
     assert forwards == [96]
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_a_model_that_ships_with_frequencies_of_the_length_gets_a_forward_for_each_window(
+    loaded, llama_config, make_model, sweep, forwards, kind
+):
+    config = copy.deepcopy(llama_config)
+    lists = {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8, "original_max_position_embeddings": 64}
+    config.rope_parameters = {
+        "rope_type": kind, "rope_theta": 10000.0, "factor": 4.0, **(lists if kind == "longrope" else {})
+    }  # fmt: skip
+    shipped = dataclasses.replace(loaded, model=make_model(config))
+    found = run_group(shipped, sweep, prefix_causal=True)
+    assert sorted(forwards) == [24, 48, 96]
+    for result, request in zip(found, sweep, strict=True):
+        np.testing.assert_allclose(result.output.nll[0], score(shipped, request.windows)[0], rtol=1e-6)
 
 
 def test_a_method_that_is_not_prefix_causal_gets_a_forward_for_each_window(loaded, sweep, forwards):
@@ -120,10 +138,10 @@ def test_out_of_memory_of_a_shared_forward_leaves_the_shorter_ones(loaded, sweep
 
 
 def test_a_really_too_large_allocation_is_out_of_memory(loaded, sweep, monkeypatch):
-    def allocate(*_arguments):
+    def allocate(*_arguments, **_pieces):
         return torch.empty(2**50)
 
-    monkeypatch.setattr(engine, "token_nll", allocate)
+    monkeypatch.setattr(scoring_module, "token_nll", allocate)
     assert [r.status for r in run_group(loaded, sweep, prefix_causal=True)] == ["out_of_memory"] * 3
 
 

@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import Gemma3TextConfig, GPTNeoXConfig
 
@@ -109,6 +110,21 @@ def test_loading_takes_an_inspection_instead_of_repeating_it(tiny_folder, monkey
     before = inspect_model(spec)
     monkeypatch.setattr("longbench_run.harness.models.load.inspect_model", None)
     assert load_model(spec, before).facts is before.facts
+
+
+def test_a_hub_model_is_known_by_its_commit(tiny_folder, tmp_path, monkeypatch):
+    """From the hub's cache, as transformers and huggingface_hub lay it out."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "models--some--model"
+    shutil.copytree(tiny_folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    loaded = load_model(ModelSpec(model="some/model", device="cpu"))
+
+    assert (loaded.facts.label, loaded.facts.identity.revision) == ("some/model", commit)
+    assert inspected("some/model", revision=commit).identity == loaded.facts.identity
 
 
 def test_identity_follows_content_and_not_the_place(tiny_folder, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import httpx2
@@ -16,7 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import AutoConfig, GPT2Config, T5Config
+from transformers import AutoConfig, GPT2Config, LlamaConfig, T5Config
 
 from longbench_run.harness.errors import ConfigError, ModelError
 from longbench_run.harness.models import adapter
@@ -149,6 +150,18 @@ def test_a_family_that_transformers_does_not_know(write_config):
     assert text.startswith(f"model {folder}: configuration must be one that transformers 5.")
     assert "ValueError: The checkpoint you are trying to load has model type `warp-drive`" in text
     assert text.endswith(". Check the model's files.")
+
+
+def test_a_rope_type_that_transformers_does_not_know(write_config):
+    """As the authors' checkpoints of entropy-aware ABF have it."""
+    config = LlamaConfig(num_hidden_layers=1).to_dict() | {"rope_scaling": {"type": "eabf", "factor": 4.0}}
+    del config["rope_parameters"]
+    folder = write_config(config)
+    text = message(ModelError, model=str(folder))
+    assert re.sub(r"5[.]\d+[.]\d+", "5.x", text) == (
+        f"model {folder}: configuration must be of a rope type that transformers 5.x knows, got 'eabf'. "
+        "Take rope_scaling out of the config.json of a copy: methods bring their own frequencies."
+    )
 
 
 def test_a_configuration_that_is_no_json(write_config):

@@ -51,14 +51,14 @@ def plain_nll(loaded, ids):
     return -logprobs.gather(-1, torch.tensor(ids)[1:, None]).squeeze(-1).numpy()
 
 
-def passes(loaded, ids):
+def passes(loaded, ids, **pieces):
     """Count the tokens that the decoder sees while the input is scored."""
     seen = []
     handle = loaded.model.base_model.register_forward_hook(
         lambda _module, _arguments, output: seen.append(output[0].shape[1])
     )
     try:
-        nll = token_nll(loaded, ids, np.arange(1, len(ids)))
+        nll = token_nll(loaded, ids, np.arange(1, len(ids)), **pieces)
     finally:
         handle.remove()
     return nll, seen
@@ -74,19 +74,17 @@ def test_nll_equals_full_logits_in_float64(family, token_ids):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
-def test_pieces_do_not_change_the_result(family, token_ids, monkeypatch, rows):
+def test_pieces_do_not_change_the_result(family, token_ids, rows):
     _, loaded = family
     ids = token_ids(100, seed=3)
-    monkeypatch.setattr(module, "LOGITS_BYTES", rows * 4 * loaded.facts.vocabulary)
-    nll, _ = passes(loaded, ids)
+    nll, _ = passes(loaded, ids, rows=rows)
     np.testing.assert_allclose(nll, plain_nll(loaded, ids), rtol=1e-5, atol=1e-5)
 
 
-def test_every_family_needs_one_pass_over_the_input(family, token_ids, monkeypatch):
+def test_every_family_needs_one_pass_over_the_input(family, token_ids):
     """Where logits are scaled or capped, each piece costs one token: the model's forward is replayed."""
     name, loaded = family
-    monkeypatch.setattr(module, "LOGITS_BYTES", 40 * 4 * loaded.facts.vocabulary)
-    _, seen = passes(loaded, token_ids(100))
+    _, seen = passes(loaded, token_ids(100), rows=40)
     check, pieces = 1, 3
     assert seen == ([100] if name == "llama" else [100] + [1] * (check + pieces))
 
@@ -95,8 +93,7 @@ def test_a_family_without_hidden_states_runs_through_the_cache(family, token_ids
     _, loaded = family
     ids = token_ids(100, seed=4)
     monkeypatch.setattr(module, "_decoder", lambda _model: None)
-    monkeypatch.setattr(module, "LOGITS_BYTES", 30 * 4 * loaded.facts.vocabulary)
-    nll, seen = passes(loaded, ids)
+    nll, seen = passes(loaded, ids, rows=30)
     assert seen == [30, 30, 30, 9]
     np.testing.assert_allclose(nll, plain_nll(loaded, ids), rtol=1e-5, atol=1e-5)
 
@@ -117,6 +114,15 @@ def test_a_head_that_cannot_be_replayed_runs_through_the_cache(loaded, make_mode
     other = dataclasses.replace(loaded, model=model)
     ids = token_ids(80, seed=5)
     np.testing.assert_allclose(passes(other, ids)[0], plain_nll(other, ids), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [33, 99])
+def test_chunks_through_the_cache_do_not_change_the_result(family, token_ids, chunk):
+    name, loaded = family
+    ids = token_ids(100, seed=8)
+    nll, seen = passes(loaded, ids, chunk=chunk, rows=20)
+    np.testing.assert_allclose(nll, plain_nll(loaded, ids), rtol=1e-5, atol=1e-5)
+    assert name != "llama" or seen == [min(chunk, 100 - start) for start in range(0, 100, chunk)]
 
 
 def test_only_the_asked_tokens_are_scored(loaded, token_ids):

@@ -122,6 +122,10 @@ def test_a_paragraph_goes_to_the_next_number(context, answer, paragraph):
     assert parts_of_evidence(row(context, answer), "paragraph") == ((paragraph,),)
 
 
+def test_a_text_without_paragraphs_has_no_evidence():
+    assert parts_of_evidence(row("no heads here", "Paragraph 1"), "paragraph") == ((),)
+
+
 def test_real_retrieval_rows_have_their_paragraph(shared):
     for name in ("passage_retrieval_en", "passage_retrieval_zh"):
         for line in (shared / f"data/longbench/{name}.jsonl").read_text(encoding="utf-8").splitlines():
