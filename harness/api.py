@@ -28,6 +28,8 @@ def run(
     protocol: str | None = None,
     data_dir: str | PathLike[str] | None = None,
     max_length: int | None = None,
+    include_path: str | PathLike[str] | None = None,
+    metadata: str | None = None,
     chat_template: str | None = None,
     baseline: bool | None = None,
     revision: str | None = None,
@@ -36,6 +38,9 @@ def run(
     quantization: str | None = None,
     device: str | None = None,
     device_map: str | None = None,
+    devices: str | Sequence[str | int] | None = None,
+    executor: str | None = None,
+    ray_address: str | None = None,
     original_context_length: int | None = None,
     trust_remote_code: bool | None = None,
     prefix_reuse: bool | None = None,
@@ -61,6 +66,8 @@ def run(
         protocol: Protocol of every task that has it.
         data_dir: Folder with the data of every task that reads one.
         max_length: Tokens of a prompt before the chat template, for every task that has it.
+        include_path: Folder with task files beside lm-eval's own.
+        metadata: JSON object, given to the tasks of lm-eval that make their data.
         chat_template: ``auto``, ``none``, ``own``, ``thinking``, ``llama2`` or ``vicuna``.
         baseline: Whether ``none`` is added.
         revision: Branch, tag or commit of a hub model.
@@ -69,6 +76,10 @@ def run(
         quantization: ``4bit`` or ``8bit``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         device_map: ``auto``, ``balanced`` or ``sequential``.
+        devices: GPUs, or ``cpu``, of this machine with a process each: ``"0,1"``. As always with processes, a script
+            that asks for them is to be guarded by ``if __name__ == "__main__":``.
+        executor: ``local`` or ``ray[:workers=N][:cores=N][:gpus=N]``.
+        ray_address: ``auto`` or ``HOST:PORT`` of a running cluster.
         original_context_length: Window of pretraining, L, in tokens.
         trust_remote_code: Whether code that a model brings along may run.
         prefix_reuse: Whether prompts that begin alike are computed once up to where they part.
@@ -94,6 +105,8 @@ def run(
         "protocol": protocol,
         "data_dir": None if data_dir is None else str(data_dir),
         "max_length": max_length,
+        "include_path": None if include_path is None else str(include_path),
+        "metadata": metadata,
         "chat_template": chat_template,
         "baseline": baseline,
         "revision": revision,
@@ -102,6 +115,9 @@ def run(
         "quantization": quantization,
         "device": device,
         "device_map": device_map,
+        "devices": devices,
+        "executor": executor,
+        "ray_address": ray_address,
         "original_context_length": original_context_length,
         "trust_remote_code": trust_remote_code,
         "prefix_reuse": prefix_reuse,

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from longbench_run.harness.errors import ConfigError, unknown_name
 
 AUTO, NONE = "auto", "none"
@@ -60,19 +62,46 @@ class ChatTemplate:
             tokenizer: A Hugging Face tokenizer.
             prompt: What the user says.
         """
+        text = self.render(tokenizer, [{"role": "user", "content": prompt}])
+        # A model's own template writes the special tokens itself.
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=self.name in TEMPLATES)
+        return ids
+
+    def render(
+        self,
+        tokenizer: Any,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        add_generation_prompt: bool = True,
+        is_closed: bool = False,
+    ) -> str:
+        """Return the text of a conversation.
+
+        Args:
+            tokenizer: A Hugging Face tokenizer.
+            messages: Turns with ``role`` and ``content``, the last of them the user's or the beginning of an answer.
+            add_generation_prompt: Whether what begins an answer follows; otherwise the last turn goes on.
+            is_closed: Whether the last turn is at its end and does not go on.
+
+        Raises:
+            ConfigError: If the template is one for a single turn, and there are more.
+        """
         if self.name in TEMPLATES:
-            ids: list[int] = tokenizer.encode(TEMPLATES[self.name].format(prompt=prompt))
-            return ids
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=OWN[self.name],
-            chat_template=_FIXED_DAY + tokenizer.get_chat_template(),
+            if [message["role"] for message in messages] != ["user"]:
+                raise ConfigError(
+                    f"--chat-template: must be one for several turns, got {self.name!r}. Choose own, or no examples."
+                )
+            return TEMPLATES[self.name].format(prompt=messages[0]["content"])
+        return str(
+            tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not (add_generation_prompt or is_closed),
+                enable_thinking=OWN[self.name],
+                chat_template=_FIXED_DAY + tokenizer.get_chat_template(),
+            )
         )
-        # The template writes the special tokens itself.
-        own: list[int] = tokenizer.encode(text, add_special_tokens=False)
-        return own
 
 
 def find_template(asked: str, tokenizer: Any, *, where: str) -> ChatTemplate | None:
@@ -123,6 +152,12 @@ class TaskTokenizer:
         found: int | None = self.tokenizer.bos_token_id
         return found
 
+    @property
+    def eos_token_id(self) -> int | None:
+        """Id of the end-of-sequence token, or None."""
+        found: int | None = self.tokenizer.eos_token_id
+        return found
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of ``text``."""
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
@@ -139,3 +174,15 @@ class TaskTokenizer:
     def encode_chat(self, text: str) -> list[int]:
         """Return the token ids of a user's turn, ready for the answer; of ``text`` alone without a template."""
         return self.encode(text) if self.chat is None else self.chat.encode(self.tokenizer, text)
+
+    def render_chat(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool
+    ) -> str | None:
+        """Return the text of a conversation, None without a template; one that knows no system has none of it."""
+        if self.chat is None:
+            return None
+        try:
+            return self.chat.render(self.tokenizer, messages, add_generation_prompt=add_generation_prompt)
+        except TemplateError:
+            others = [message for message in messages if message["role"] != "system"]
+            return self.chat.render(self.tokenizer, others, add_generation_prompt=add_generation_prompt)

@@ -10,11 +10,11 @@ from longbench_run.harness.config import TASK_KEYS
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.methods import Method, parse_method
 from longbench_run.harness.models.spec import REFERENCE
-from longbench_run.harness.task_texts import check_parameter, check_protocol, tasks_of
+from longbench_run.harness.task_texts import check_parameter, check_protocol, name_of, tasks_of
 from longbench_run.results.records import TaskIdentity
 
 if TYPE_CHECKING:
-    from longbench_run.harness.config import MethodEntry
+    from longbench_run.harness.config import MethodEntry, TaskEntry
     from longbench_run.harness.config_build import LoadedConfig
     from longbench_run.tasks.base import Task
 
@@ -89,22 +89,35 @@ def choose(loaded: LoadedConfig) -> Choices:
             f"{loaded.where('methods')} label must be given once, got 'none' twice. "
             "It is the baseline's; choose another label, or pass --no-baseline."
         )
+    tasks = [
+        TaskChoice(task=task, samples=entry.samples or config.samples) for entry, task in asked_tasks(loaded)
+    ]
+    _check_tasks(tasks, loaded.where("tasks").rstrip(":"))
+    return Choices(methods=tuple(methods), tasks=tuple(tasks))
+
+
+def asked_tasks(loaded: LoadedConfig) -> list[tuple[TaskEntry, Task]]:
+    """Return the tasks of a configuration, each with the entry that asks for it.
+
+    Raises:
+        ConfigError: If an entry does not follow the grammar, or no task has what all are given.
+        TaskError: If a task, a parameter or a value is wrong.
+    """
+    config = loaded.config
     where = loaded.where("tasks").rstrip(":")
-    names = [entry.name.partition(":")[0] for entry in config.tasks]
+    names = [name_of(entry.name) for entry in config.tasks]
     if config.protocol is not None:
         check_protocol(config.protocol, names, where=loaded.where("protocol").rstrip(":"))
     shared = {key: value for key in TASK_KEYS if (value := getattr(config, key)) is not None}
     for key, value in shared.items():
         check_parameter(key, value, names, where=loaded.where(key).rstrip(":"))
-    tasks = [
-        TaskChoice(task=task, samples=entry.samples or config.samples)
+    return [
+        (entry, task)
         for entry in config.tasks
         for task in tasks_of(
             entry.name, entry.parameters, where=where, protocol=config.protocol, shared=shared
         )
     ]
-    _check_tasks(tasks, where)
-    return Choices(methods=tuple(methods), tasks=tuple(tasks))
 
 
 def _method_choice(entry: MethodEntry, where: str) -> MethodChoice:

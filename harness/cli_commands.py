@@ -191,6 +191,24 @@ def export(found: argparse.Namespace) -> int:
     return 0
 
 
+def export_tasks(found: argparse.Namespace) -> int:
+    """Write tasks as task files of lm-eval, and print their names."""
+    _configure_logging()
+    from longbench_run.harness.cli_export_tasks import export_tasks as write
+
+    written, note = write(found)
+    sys.stdout.write(written)
+    sys.stderr.write(note)
+    return 0
+
+
+def lm_eval(found: argparse.Namespace) -> int:
+    """Run lm-eval's command line."""
+    from longbench_run.harness.cli_lm_eval import hand_over
+
+    return hand_over(found.words)
+
+
 def _configure_logging() -> None:
     """Let this program's warnings through to stderr, and keep libraries' chatter away."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

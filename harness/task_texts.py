@@ -26,8 +26,25 @@ def tasks_of(
 ) -> tuple[Task, ...]:
     """Return the tasks that an entry of the configuration describes: one, or the parts of one that has parts.
 
+    Raises:
+        ConfigError: As `task_of`.
+        TaskError: As `task_of`, or if the parts cannot be found.
+    """
+    return parts_of(task_of(text, parameters, where=where, protocol=protocol, shared=shared))
+
+
+def task_of(
+    text: str,
+    parameters: Mapping[str, Parameter],
+    *,
+    where: str,
+    protocol: str | None = None,
+    shared: Mapping[str, Parameter] = MappingProxyType({}),
+) -> Task:
+    """Return the task that an entry of the configuration describes; what it stands for is not looked for.
+
     Args:
-        text: For example ``perplexity:protocol=sliding:stride=128``.
+        text: For example ``perplexity:protocol=sliding:stride=128``, or ``lm_eval/hellaswag``.
         parameters: Further parameters; none of them may stand in the text too.
         where: Flag or file and key that errors name.
         protocol: Protocol to use where the task has it and the entry names none.
@@ -37,7 +54,7 @@ def tasks_of(
         ConfigError: If the text does not follow the grammar, or a parameter stands twice.
         TaskError: If the task, a parameter or a value is wrong.
     """
-    term = parse_term(text, where=where)
+    term = parse_term(_spelled_out(text), where=where)
     written = dict(term.parameters)
     doubled = sorted(set(written) & set(parameters))
     if doubled:
@@ -50,7 +67,19 @@ def tasks_of(
         merged = {key: value for key, value in shared.items() if key in info.parameters} | merged
         if protocol is not None and protocol in info.protocols:
             merged.setdefault("protocol", protocol)
-    return parts_of(create_task(term.name, merged, where=where))
+    return create_task(term.name, merged, where=where)
+
+
+def name_of(text: str) -> str:
+    """Return the name of the task that a text asks for, as `list_tasks` has it."""
+    return text.partition(":")[0].partition("/")[0]
+
+
+def _spelled_out(text: str) -> str:
+    """Return ``NAME:name=PART`` for ``NAME/PART``: what stands behind the slash is the parameter ``name``."""
+    head, colon, parameters = text.strip().partition(":")
+    name, slash, part = head.partition("/")
+    return f"{name}:name={part}{colon}{parameters}" if slash else text
 
 
 def _info(name: str, *, where: str) -> TaskInfo | None:
