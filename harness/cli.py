@@ -144,6 +144,8 @@ def _dispatch(found: argparse.Namespace, words: Sequence[str]) -> int:
         "show": cli_commands.show,
         "score": cli_score.score,
         "export": cli_commands.export,
+        "export-tasks": cli_commands.export_tasks,
+        "lm-eval": cli_commands.lm_eval,
         "compare": cli_compare.compare,
     }
     return others[found.command](found)

@@ -6,6 +6,13 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from longbench_run.harness.cli_arguments_lm_eval import (
+    EXPORT_TASKS_EXAMPLES,
+    LM_EVAL_EXAMPLES,
+    add_export_tasks,
+    add_lm_eval,
+)
+
 PRESET_VARIABLE = "LONGBENCH_RUN_PRESET"
 
 _RUN_EXAMPLES = """\
@@ -46,6 +53,8 @@ _LIST_EXAMPLES = """\
 examples:
   longbench-run list methods
   longbench-run list tasks --verbose
+  longbench-run list recipes
+      runs to begin from: `--config` takes their names
 """
 _SHOW_EXAMPLES = """\
 examples:
@@ -126,6 +135,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "data of every task that reads a folder (longbench: NAME.jsonl or data.zip)",
     )
     add(what, "--max-length", "TOKENS", "longbench: tokens of a prompt (default: as the authors, 3500 at 4k)")
+    add(what, "--include-path", "FOLDER", "lm_eval: task files beside lm-eval's own")
+    add(what, "--metadata", "JSON", "lm_eval: for tasks that make their data, e.g. RULER's max_seq_lengths")
     add(
         what,
         "--chat-template",
@@ -150,6 +161,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(how, "--quantization", "BITS", "4bit or 8bit, through bitsandbytes")
     add(how, "--device", "DEVICE", "auto, cpu, cuda or cuda:N (default: auto)")
     add(how, "--device-map", "MAP", "auto, balanced or sequential: spread over devices by accelerate")
+    add(how, "--devices", "LIST", "GPUs, or cpu, of this machine with a process each: 0,1,2,3 or cpu,cpu")
+    add(
+        how,
+        "--executor",
+        "NAME",
+        "local (default), or ray[:workers=N][:cores=N][:gpus=N]: N workers at most, each with so much",
+    )
+    add(how, "--ray-address", "ADDRESS", "auto or HOST:PORT of a Ray cluster (default: this machine alone)")
     add(
         how,
         "--original-context-length",
@@ -162,7 +181,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="run code that the model brings along",
     )
-    add(where, "--config", "FILE", "YAML file with the keys of these flags; flags win over it")
+    add(where, "--config", "FILE", "YAML file with the keys of these flags, or a recipe; flags win over it")
     add(where, "--preset", "NAME", f"smoke: seconds instead of minutes; also {PRESET_VARIABLE}")
     add(where, "--output", "FOLDER", "folder of the run (default: runs/MODEL-KEY)")
     add(
@@ -212,7 +231,9 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "kind", choices=("methods", "tasks", "protocols", "models"), metavar="methods|tasks|protocols|models"
+        "kind",
+        choices=("methods", "tasks", "protocols", "models", "recipes"),
+        metavar="methods|tasks|protocols|models|recipes",
     )
     parser.add_argument("--verbose", action="store_true", help="with sources and parameters")
 
@@ -328,6 +349,20 @@ COMMANDS = (
         description="Write the config.json with which transformers computes a method.",
         examples=_EXPORT_EXAMPLES,
         add_arguments=_add_export,
+    ),
+    Command(
+        name="export-tasks",
+        help="write tasks as task files of lm-eval",
+        description="Write tasks at given lengths as task files that lm-eval runs, with the scores of a run.",
+        examples=EXPORT_TASKS_EXAMPLES,
+        add_arguments=add_export_tasks,
+    ),
+    Command(
+        name="lm-eval",
+        help="run lm-eval with the model hf-extended",
+        description="Run lm-eval's own command line, which then knows the model hf-extended.",
+        examples=LM_EVAL_EXAMPLES,
+        add_arguments=add_lm_eval,
     ),
 )
 """Every command, in the order of the help."""

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from longbench_run.harness.chat import AUTO
 from longbench_run.harness.chat import NAMES as CHAT_TEMPLATES
 from longbench_run.harness.errors import ConfigError
+from longbench_run.harness.executors.choice import LOCAL, ExecutorChoice, parse_device, parse_executor
 from longbench_run.harness.grammar import split_list
 from longbench_run.harness.lengths import Length, parse_length
 from longbench_run.harness.models.spec import REFERENCE
@@ -32,7 +33,7 @@ MODEL_KEYS = (
     "trust_remote_code",
 )
 """Keys that stand for every model at the top, and for one model in its entry."""
-TASK_KEYS = ("data_dir", "max_length")
+TASK_KEYS = ("data_dir", "max_length", "include_path", "metadata")
 """Keys that stand for every task that has a parameter of that name."""
 
 
@@ -92,6 +93,21 @@ def _chat_template(value: object) -> object:
         nearest = get_close_matches(str(value), CHAT_TEMPLATES, n=1)
         hint = f'Did you mean "{nearest[0]}"?' if nearest else "Leave it out for the model's own."
         raise broken_rule(f"one of {', '.join(CHAT_TEMPLATES)}", hint)
+    return value
+
+
+def _devices(value: object) -> object:
+    found = [parse_device(entry) for entry in entries_of(value)]
+    if None in found:
+        raise broken_rule("GPU numbers or cpu, separated by commas", "Write 0,1 or cpu,cpu.", got=value)
+    return tuple(found)
+
+
+def _executor(value: object) -> object:
+    if not isinstance(value, str) or parse_executor(value) is None:
+        raise broken_rule(
+            "local or ray, the latter with workers, cores and gpus where wanted", "Write ray:workers=2:cores=4."
+        )
     return value
 
 
@@ -174,6 +190,10 @@ class RunConfig(Section):
     """Folder with the data of every task that reads one."""
     max_length: Positive | None = None
     """Tokens of a prompt before the chat template, for every task that has it; default: the protocol's."""
+    include_path: NonEmpty | None = None
+    """Folder with task files beside lm-eval's own."""
+    metadata: NonEmpty | None = None
+    """JSON object, given to the tasks of lm-eval that make their data."""
     chat_template: Annotated[str, BeforeValidator(_chat_template)] = AUTO
     """Template for the tasks whose prompts go through one."""
     revision: NonEmpty | None = None
@@ -185,10 +205,26 @@ class RunConfig(Section):
     """Window of pretraining, L, in tokens; default: the model's own configuration."""
     trust_remote_code: bool = False
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    devices: Annotated[tuple[str, ...], BeforeValidator(_devices)] = ()
+    """Devices of this machine with a process each; none for this process alone."""
+    executor: Annotated[str, BeforeValidator(_executor)] = LOCAL
+    """``local``, or ``ray[:workers=N][:cores=N][:gpus=N]``."""
+    ray_address: NonEmpty | None = None
+    """``auto`` or ``HOST:PORT`` of a running cluster; default: this machine alone."""
     prefix_reuse: bool = True
     """Whether prompts of a group that begin alike are computed once up to where they part."""
     output: NonEmpty | None = None
     overwrite: Overwrite = "missing"
+
+    @property
+    def chosen_executor(self) -> ExecutorChoice:
+        """The executor asked for."""
+        return parse_executor(self.executor) or ExecutorChoice(name=LOCAL)
+
+    @property
+    def first_device(self) -> str:
+        """What the run is planned for."""
+        return self.devices[0] if self.devices else self.device
 
     def parsed_lengths(self) -> tuple[Length, ...]:
         """Return the lengths asked for; none where the default holds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,9 +13,11 @@ from pydantic_core import PydanticCustomError
 from longbench_run.harness.config import Entry, MethodEntry, ModelEntry, RunConfig, TaskEntry, entries_of
 from longbench_run.harness.config_layers import Layer, merge
 from longbench_run.harness.errors import ConfigError, LongbenchError, unknown_name
+from longbench_run.harness.executors.choice import conflicts
 from longbench_run.harness.methods import parse_method
 from longbench_run.harness.presets import preset
 from longbench_run.harness.yaml_file import read_yaml
+from longbench_run.recipes import config_path
 from longbench_run.tasks.base import TaskError
 
 _ENTRIES: Mapping[str, type[Entry]] = {"models": ModelEntry, "methods": MethodEntry, "tasks": TaskEntry}
@@ -50,7 +51,7 @@ def load_config(
     """
     given = Layer(source=caller or "", values=dict(settings), is_flags=caller is None)
     path = given.values.get("config")
-    file = Layer(source=str(path), values=read_yaml(Path(path)) if path is not None else {})
+    file = Layer(source=str(path), values=read_yaml(config_path(str(path))) if path is not None else {})
     layers = [file, given]
     named = [
         (layer.values["preset"], layer.where(("preset",)).rstrip(":"))
@@ -93,6 +94,7 @@ def _validated(layers: Sequence[Layer]) -> LoadedConfig:
     ]
     if config is not None:
         errors += _doubled_labels(config, origin)
+        errors += conflicts(config, lambda key: origin[key].where((key,)))
     if errors or config is None:
         raise ConfigError("\n".join(dict.fromkeys(errors)))
     flags = frozenset(key for key, layer in origin.items() if layer.is_flags)
@@ -101,7 +103,7 @@ def _validated(layers: Sequence[Layer]) -> LoadedConfig:
 
 def _bad_names(key: str, value: object, layer: Layer) -> list[str]:
     """Say what is wrong with the texts of methods and tasks, which pydantic takes for any text."""
-    from longbench_run.harness.task_texts import tasks_of
+    from longbench_run.harness.task_texts import task_of
 
     try:
         entries = entries_of(value)
@@ -119,7 +121,7 @@ def _bad_names(key: str, value: object, layer: Layer) -> list[str]:
             if key == "methods":
                 parse_method(text, where=where)
             else:
-                tasks_of(text, more if isinstance(more, Mapping) else {}, where=where)
+                task_of(text, more if isinstance(more, Mapping) else {}, where=where)
         except (LongbenchError, TaskError) as error:
             errors.append(str(error))
     return errors

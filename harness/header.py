@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from longbench_run.harness.environment import device_name, git_revision, now, package_versions
+from longbench_run.harness.environment import git_revision, now, package_versions
 from longbench_run.harness.methods.registry import METHODS
+from longbench_run.harness.task_texts import name_of
 from longbench_run.results.records import (
     MetricInfo,
     ModelSummary,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run_header(
-    loaded: LoadedConfig, choices: Choices, prepared: PreparedRun, command: Sequence[str]
+    loaded: LoadedConfig, choices: Choices, prepared: PreparedRun, command: Sequence[str], *, device: str
 ) -> RunHeader:
     """Return the header of a run that begins now.
 
@@ -35,6 +36,7 @@ def run_header(
         choices: Its methods and tasks.
         prepared: Its plan.
         command: How it was asked.
+        device: What computes it, with the name of its hardware.
     """
     models = {entry.model_label: entry.inspected.facts for entry in reversed(prepared.weights)}
     resolved = [
@@ -67,7 +69,7 @@ def run_header(
         lengths=prepared.plan.lengths,
         versions=package_versions() | _plugins(loaded, choices),
         git_revision=git_revision(),
-        device=device_name(prepared.weights[0].inspected.facts.device),
+        device=device,
         started=now(),
     )
 
@@ -77,7 +79,7 @@ def _plugins(loaded: LoadedConfig, choices: Choices) -> dict[str, str]:
     components = (component for choice in choices.methods for component in choice.method.components)
     found = [METHODS.distribution(component.name) for component in components]
     # Tasks as asked for: one that stands for several has parts of other names.
-    found += [TASKS.distribution(entry.name.partition(":")[0]) for entry in loaded.config.tasks]
+    found += [TASKS.distribution(name_of(entry.name)) for entry in loaded.config.tasks]
     return dict(distribution for distribution in found if distribution is not None)
 
 

@@ -41,7 +41,11 @@ class PreparedRun:
 
 
 def prepare(
-    loaded: LoadedConfig, *, choices: Choices | None = None, specs: Sequence[WeightsSpec] | None = None
+    loaded: LoadedConfig,
+    *,
+    choices: Choices | None = None,
+    specs: Sequence[WeightsSpec] | None = None,
+    device: str | None = None,
 ) -> PreparedRun:
     """Read configurations and tokenizers, and plan; weights are not read and nothing is written.
 
@@ -49,6 +53,7 @@ def prepare(
         loaded: What is asked for.
         choices: What `choose` returned for it, to save doing it again.
         specs: What `weights_specs` returned for it.
+        device: What models will be computed on, where that is another machine's.
 
     Raises:
         LongbenchError: If a model, a method or a length does not fit.
@@ -57,7 +62,7 @@ def prepare(
     """
     choices = choices or choose(loaded)
     specs = specs if specs is not None else weights_specs(loaded, choices)
-    weights = _inspected(specs, loaded, choices)
+    weights = _inspected(specs, loaded, choices, device)
     asked = asked_weights(specs, [entry.inspected.facts.identity for entry in weights])
     key = run_key(loaded.config, choices, asked)
     folder = output_folder(loaded.config, asked, key)
@@ -68,7 +73,8 @@ def prepare(
             _warn_of_window(entry.model_label, entry.inspected.facts)
     plan = plan_run(loaded, choices, weights)
     first = first_samples(plan)
-    check_memory(plan, first)
+    if device is None:
+        check_memory(plan, first)
     return PreparedRun(
         plan=plan,
         first=first,
@@ -93,7 +99,9 @@ def asked_weights(specs: Sequence[WeightsSpec], identities: Sequence[ModelIdenti
     ]
 
 
-def _inspected(specs: Sequence[WeightsSpec], loaded: LoadedConfig, choices: Choices) -> list[Weights]:
+def _inspected(
+    specs: Sequence[WeightsSpec], loaded: LoadedConfig, choices: Choices, device: str | None
+) -> list[Weights]:
     """Read configurations and tokenizers; every model that cannot be used has its line."""
     from longbench_run.harness.models.facts import inspect_model
 
@@ -103,7 +111,7 @@ def _inspected(specs: Sequence[WeightsSpec], loaded: LoadedConfig, choices: Choi
     uses_chat_template = any(choice.task.info.uses_chat_template for choice in choices.tasks)
     for entry in specs:
         try:
-            inspected = inspect_model(entry.spec)
+            inspected = inspect_model(entry.spec, device=device)
             chat = find_template(
                 loaded.config.chat_template if uses_chat_template else NONE,
                 inspected.tokenizer,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from longbench_run.harness.choices import Choices, choose
 from longbench_run.harness.environment import now, package_versions
+from longbench_run.harness.executors.choice import executor_of
 from longbench_run.harness.finished import expected_now, plan_key, read_finished, write_expected
 from longbench_run.harness.header import run_header
 from longbench_run.harness.preparation import PreparedRun, asked_weights, prepare
@@ -20,6 +21,7 @@ from longbench_run.results.store import Store
 
 if TYPE_CHECKING:
     from longbench_run.harness.config_build import LoadedConfig
+    from longbench_run.harness.executors.base import Executor
     from longbench_run.harness.finished import Expected
     from longbench_run.harness.progress import Progress
     from longbench_run.results.store import StoredRun
@@ -73,22 +75,32 @@ def execute(loaded: LoadedConfig, *, command: Sequence[str], progress: Progress 
     finished = _finished(loaded, choices, specs)
     if finished is not None:
         return finished
-    prepared = prepare(loaded, choices=choices, specs=specs)
-    header = run_header(loaded, choices, prepared, command)
-    overwrite = loaded.config.overwrite
-    with Store.open(prepared.folder, header, overwrite=overwrite) as store:
-        computed = _compute(prepared, store, progress or Silent(), prefix_reuse=loaded.config.prefix_reuse)
-        expected = expected_now(prepared.plan, store)
-        write_expected(prepared.folder, prepared.plan_key, expected)
-        store.update_header(status="complete", finished=now())
-        failed = {
-            cell.cell_id: sum(
-                status in ("error", "out_of_memory")
-                for index, status in store.statuses(cell.cell_id).items()
-                if index in expected.cells[cell.cell_id]
-            )
-            for cell in prepared.plan.cells
-        }
+    config = loaded.config
+    # Opened before anything is written, closed after: what it cannot reach is an error of the configuration.
+    with executor_of(loaded) as executor:
+        prepared = prepare(loaded, choices=choices, specs=specs, device=executor.device)
+        hardware = executor.hardware(prepared.weights[0].inspected.facts.device)
+        header = run_header(loaded, choices, prepared, command, device=hardware)
+        with Store.open(prepared.folder, header, overwrite=config.overwrite) as store:
+            return _run(prepared, store, executor, progress or Silent(), prefix_reuse=config.prefix_reuse)
+
+
+def _run(
+    prepared: PreparedRun, store: Store, executor: Executor, progress: Progress, *, prefix_reuse: bool
+) -> RunSummary:
+    """Compute what is missing, and say how the run ended."""
+    computed = _compute(prepared, store, executor, progress, prefix_reuse=prefix_reuse)
+    expected = expected_now(prepared.plan, store)
+    write_expected(prepared.folder, prepared.plan_key, expected)
+    store.update_header(status="complete", finished=now())
+    failed = {
+        cell.cell_id: sum(
+            status in ("error", "out_of_memory")
+            for index, status in store.statuses(cell.cell_id).items()
+            if index in expected.cells[cell.cell_id]
+        )
+        for cell in prepared.plan.cells
+    }
     return RunSummary(
         folder=prepared.folder,
         run_key=prepared.run_key,
@@ -131,9 +143,11 @@ def _summary(folder: Path, key: str, expected: Expected, stored: StoredRun) -> R
     )
 
 
-def _compute(prepared: PreparedRun, store: Store, progress: Progress, *, prefix_reuse: bool) -> int:
+def _compute(
+    prepared: PreparedRun, store: Store, executor: Executor, progress: Progress, *, prefix_reuse: bool
+) -> int:
     """Compute what is missing; the header says how that ended."""
-    from longbench_run.harness.compute import Computation
+    from longbench_run.harness.computation import Computation
     from longbench_run.harness.sample_cache import SampleCache
 
     samples = SampleCache()
@@ -143,6 +157,7 @@ def _compute(prepared: PreparedRun, store: Store, progress: Progress, *, prefix_
         samples=samples,
         progress=progress,
         first=prepared.first,
+        executor=executor,
         prefix_reuse=prefix_reuse,
     )
     try:

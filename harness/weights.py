@@ -71,7 +71,7 @@ def _spec(entry: ModelEntry, config: RunConfig) -> ModelSpec:
         adapter=entry.adapter,
         quantization=entry.quantization,
         dtype=entry.dtype or "auto",
-        device=config.device,
+        device=config.first_device,
         device_map=entry.device_map,
         original_context_length=entry.original_context_length,
         trust_remote_code=bool(entry.trust_remote_code),
