@@ -3,18 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 METHODS ?= pi,yarn,abf,entropy_abf,self_extend
-PACKAGES := longbench_run.harness longbench_run.tasks longbench_run.results longbench_run.reports
+PACKAGES := longbench_run.harness longbench_run.tasks longbench_run.results longbench_run.reports longbench_run.recipes
 
 # The constraint matters: without it pip brings several GB of CUDA packages along with torch.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test lint types bench venv clean
+.PHONY: run test lint types docs bench venv clean
 
 run: venv ## PRESET=smoke for a run of seconds, OUTPUT=folder for another output folder
 	$(BIN)/longbench-run --methods $(METHODS) $(if $(PRESET),--preset $(PRESET)) $(if $(OUTPUT),--output $(OUTPUT))
 
 test: lint types ## what CI runs; pytest comes last, so that its summary is the last thing printed
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder # conftest.py orders
 
 lint: $(VENV)/.installed-development
 	$(BIN)/ruff check .
@@ -29,6 +29,9 @@ types: $(VENV)/.installed-development
 	$(BIN)/python -m pip install --quiet --no-deps --target build/installed build/wheel/*.whl
 	MYPYPATH=build/installed $(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 
+docs: $(VENV)/.installed-development ## the documentation site, build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 bench: venv ## what the engine costs against the usual ways, on a CPU: benchmarks/results/engine.md
 	$(BIN)/python -m benchmarks
 
@@ -42,7 +45,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-development: $(VENV)/.installed
-	$(PIP_INSTALL) --group test --group lint --group types
+	$(PIP_INSTALL) --group test --group lint --group types --group docs
 	touch $@
 
 clean: ## everything made here but runs/, which holds measurements

@@ -12,6 +12,7 @@ from longbench_run.harness.methods import component_class
 from longbench_run.harness.methods.described import axis_texts, cache_note, parameters
 from longbench_run.harness.methods.registry import METHODS
 from longbench_run.harness.models.spec import REFERENCE
+from longbench_run.recipes import description, recipe_names
 from longbench_run.tasks.registry import TASKS, load_task
 
 if TYPE_CHECKING:
@@ -25,12 +26,17 @@ def listing(kind: str, *, verbose: bool) -> str:
     """Return the listing of a kind of name.
 
     Args:
-        kind: ``methods``, ``tasks``, ``protocols`` or ``models``.
+        kind: ``methods``, ``tasks``, ``protocols``, ``models`` or ``recipes``.
         verbose: Whether with sources and parameters.
     """
-    entries = {"methods": _methods, "tasks": _tasks, "protocols": _protocols, "models": _models}[kind](
-        verbose
-    )
+    of_kind = {
+        "methods": _methods,
+        "tasks": _tasks,
+        "protocols": _protocols,
+        "models": _models,
+        "recipes": _recipes,
+    }
+    entries = of_kind[kind](verbose)
     return "\n".join(_aligned(list(entries))) + "\n"
 
 
@@ -105,6 +111,12 @@ def _models(verbose: bool) -> Iterator[Entry]:
     window = config["max_position_embeddings"]
     summary = f"the model that the package carries, the default; window of {window} tokens"
     yield REFERENCE, summary, more if verbose else []
+
+
+def _recipes(verbose: bool) -> Iterator[Entry]:
+    for name in recipe_names():
+        summary, *more = description(name)
+        yield name, summary, more if verbose else []
 
 
 def _aligned(entries: Sequence[Entry]) -> Iterator[str]:

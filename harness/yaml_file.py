@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from longbench_run.harness.errors import ConfigError
+from longbench_run.recipes import recipe_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +71,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        nearest = get_close_matches(path.as_posix(), recipe_names(), n=1, cutoff=0.8)
+        remedy = f'Did you mean "{nearest[0]}"?' if nearest else "Check the path."
         raise ConfigError(
-            f"--config: must be a readable YAML file, got {str(path)!r} ({reason}). Check the path."
+            f"--config: must be a readable YAML file, got {str(path)!r} ({reason}). {remedy}"
         ) from error
     try:
         # Safe: the loader derives from SafeLoader and adds scalars only.
