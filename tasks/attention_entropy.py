@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from longbench_run.tasks.base import (
     Tokenizer,
 )
 from longbench_run.tasks.checks import check_protocol
-from longbench_run.tasks.document_tokens import DocumentTokens
-from longbench_run.tasks.sources import DOCUMENT_PARAMETERS, chosen_documents
+from longbench_run.tasks.reading import DOCUMENT_PARAMETERS, ReadsDocuments
 
 _SHORTEST = 64
 """Smallest context length, in tokens: below it there is no length to follow entropy over."""
@@ -47,7 +45,7 @@ _INFO = TaskInfo(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionEntropy:
+class AttentionEntropy(ReadsDocuments):
     """Take the entropy of the attention that the tokens of documents pay to those up to themselves.
 
     The query at position p sees p + 1 keys with probabilities a(j), as the method computes them; its entropy is
@@ -61,41 +59,19 @@ class AttentionEntropy:
 
     Args:
         protocol: ``plain``.
-        text: Folder of text files.
-        dataset: A ``.jsonl`` file, or a data set of the Hugging Face Hub.
-        field: Field of ``dataset`` with the text; None means ``text``.
-        subset: Configuration of a Hub data set.
-        split: Split of a Hub data set; None means ``test``.
-        revision: Revision of a Hub data set.
+        text, dataset, field, subset, split, revision: Which documents, see `ReadsDocuments`.
 
     Raises:
         TaskError: If a parameter is out of range, or the documents cannot be read.
     """
 
     protocol: str = "plain"
-    text: str | None = None
-    dataset: str | None = None
-    field: str | None = None
-    subset: str | None = None
-    split: str | None = None
-    revision: str | None = None
-    _documents: DocumentTokens = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check every parameter and read what the documents are."""
         check_protocol(_INFO, self.protocol)
-        source = chosen_documents(
-            _INFO.name,
-            text=self.text,
-            dataset=self.dataset,
-            field=self.field,
-            subset=self.subset,
-            split=self.split,
-            revision=self.revision,
-        )
-        object.__setattr__(self, "_documents", DocumentTokens(source))
+        self.read_documents(_INFO.name)
 
-    @property
     def info(self) -> TaskInfo:
         """Name, version, metrics and source."""
         return _INFO

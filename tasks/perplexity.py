@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ from longbench_run.tasks.base import (
     Tokenizer,
 )
 from longbench_run.tasks.checks import check_at_least, check_protocol
-from longbench_run.tasks.document_tokens import DocumentTokens
-from longbench_run.tasks.sources import DOCUMENT_PARAMETERS, chosen_documents
+from longbench_run.tasks.reading import DOCUMENT_PARAMETERS, ReadsDocuments
 
 _DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "plain": {},
@@ -61,7 +59,7 @@ _INFO = TaskInfo(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Perplexity:
+class Perplexity(ReadsDocuments):
     """Score the tokens of documents, each given the tokens before it in a window.
 
     Below, n is the context length and t_0, t_1, ... are a document's tokens. Every window begins with the
@@ -96,12 +94,7 @@ class Perplexity:
         last: Tokens in the block that is scored, at least 1, below n and ``tokens``. Only for
         ``same_tokens``.
         tokens: Text tokens used of each document, at least n. Not for ``plain``.
-        text: Folder of text files.
-        dataset: A ``.jsonl`` file, or a data set of the Hugging Face Hub.
-        field: Field of ``dataset`` with the text; None means ``text``.
-        subset: Configuration of a Hub data set.
-        split: Split of a Hub data set; None means ``test``.
-        revision: Revision of a Hub data set.
+        text, dataset, field, subset, split, revision: Which documents, see `ReadsDocuments`.
 
     Raises:
         TaskError: If a parameter is out of range or of another protocol, or the documents cannot be read.
@@ -111,13 +104,6 @@ class Perplexity:
     stride: int | None = None
     last: int | None = None
     tokens: int | None = None
-    text: str | None = None
-    dataset: str | None = None
-    field: str | None = None
-    subset: str | None = None
-    split: str | None = None
-    revision: str | None = None
-    _documents: DocumentTokens = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check every parameter and read what the documents are."""
@@ -131,16 +117,7 @@ class Perplexity:
                     f"perplexity: {name} must be below tokens={own['tokens']}, got {value!r}. Raise tokens "
                     "or lower it."
                 )
-        source = chosen_documents(
-            "perplexity",
-            text=self.text,
-            dataset=self.dataset,
-            field=self.field,
-            subset=self.subset,
-            split=self.split,
-            revision=self.revision,
-        )
-        object.__setattr__(self, "_documents", DocumentTokens(source))
+        self.read_documents(_INFO.name)
 
     def _check_own(self, name: str) -> None:
         """Refuse a parameter of another protocol, and a number that is too small."""

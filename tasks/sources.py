@@ -133,57 +133,6 @@ class FixedDocuments:
         return self.documents[index] if index < len(self.documents) else None
 
 
-DOCUMENT_PARAMETERS = {
-    "text": "Folder of UTF-8 .txt files to read; default: generated documents.",
-    "dataset": f"Local .jsonl file or Hugging Face data set to read (its first {MOST_ROWS} rows).",
-    "field": "dataset: field that holds the text; default text.",
-    "subset": "dataset: configuration on the Hub; default: the only one.",
-    "split": "dataset: split on the Hub; default test.",
-    "revision": "dataset: commit, branch or tag on the Hub; default: the newest.",
-}
-"""The parameters by which a task's documents are chosen, with a line of help each."""
-
-
-def chosen_documents(
-    task: str,
-    *,
-    text: str | None,
-    dataset: str | None,
-    field: str | None,
-    subset: str | None,
-    split: str | None,
-    revision: str | None,
-) -> DocumentSource:
-    """Return the documents that a task's parameters name; generated ones where they name none.
-
-    Args:
-        task: Name of the task, for errors.
-        text: Folder of text files.
-        dataset: A ``.jsonl`` file, or a data set of the Hugging Face Hub.
-        field: Field of ``dataset`` with the text; None means ``text``.
-        subset: Configuration of a Hub data set.
-        split: Split of a Hub data set; None means ``test``.
-        revision: Revision of a Hub data set.
-
-    Raises:
-        TaskError: If parameters contradict each other, or the documents cannot be read.
-    """
-    if text is not None and dataset is not None:
-        raise TaskError(
-            f"{task}: text must be left out with dataset={dataset}, got {text!r}. Name one of them."
-        )
-    if dataset is not None:
-        return data_set(
-            dataset, task=task, field=field or "text", subset=subset, split=split, revision=revision
-        )
-    for name, value in (("field", field), ("subset", subset), ("split", split), ("revision", revision)):
-        if value is not None:
-            raise TaskError(
-                f"{task}: {name} must be left out without dataset, got {value!r}. Add dataset=NAME."
-            )
-    return GeneratedDocuments() if text is None else text_folder(text, task=task)
-
-
 def text_folder(path: str, *, task: str) -> FixedDocuments:
     """Read a folder: each ``.txt`` file in it that is not blank is a document, in order of the names.
 
