@@ -19,17 +19,27 @@ STEPS = yaml.safe_load((ROOT / "docs" / "ci-example.yml").read_text())["jobs"]["
 COMMANDS = {step["name"]: step["run"] for step in STEPS if "run" in step}
 
 
+EVERY_METHOD = "pi,yarn,abf,entropy_abf,self_extend"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_workflow_measures_and_compares(tmp_path):
+@pytest.mark.parametrize(
+    "methods", ["yarn,self_extend", pytest.param(EVERY_METHOD, marks=pytest.mark.exhaustive)]
+)
+def test_the_workflow_measures_and_compares(methods, tmp_path):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
-    committed = ROOT / "results" / "baselines" / "smoke"
-    shutil.copytree(committed, tmp_path / "results" / "baselines" / "smoke")
+    baseline = tmp_path / "results" / "baselines" / "smoke"
+    shutil.copytree(ROOT / "results" / "baselines" / "smoke", baseline)
+    compared = ["none", *methods.split(",")]
+    keep(baseline, compared)
+    measure = COMMANDS["Measure"].replace(EVERY_METHOD, methods)
+    assert f" {methods} " in measure
 
-    for command in (COMMANDS["Measure"], COMMANDS["Compare"], COMMANDS["Show"]):
+    for command in (measure, COMMANDS["Compare"], COMMANDS["Show"]):
         done = subprocess.run(
             ["bash", "-e", "-c", command],
             check=False,
@@ -43,7 +53,8 @@ def test_the_workflow_measures_and_compares(tmp_path):
     summary = (tmp_path / "summary.md").read_text()
     assert "regressed" not in summary.splitlines()[0]
     assert (tmp_path / "compare.xml").read_text().count("<testcase ") == summary.count("\n| ") - 1
-    assert "12 same" in summary.splitlines()[0]  # perplexity; ten keys cannot decide a hundredth
+    # Perplexity at two lengths; ten keys cannot decide a hundredth.
+    assert f" {2 * len(compared)} same" in summary.splitlines()[0]
 
     records = tmp_path / "runs" / "candidate" / "records.jsonl"
     records.write_text("".join(map(worsened, records.read_text().splitlines())))
@@ -55,6 +66,14 @@ def test_the_workflow_measures_and_compares(tmp_path):
         env=environment,
     )
     assert failed.returncode == 4
+
+
+def keep(run, methods):
+    """Leave nothing in a stored run but some of its methods."""
+    header, records = run / "run.json", run / "records.jsonl"
+    header.write_text(json.dumps(json.loads(header.read_text()) | {"methods": methods}))
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(line for line in lines if json.loads(line)["method_label"] in methods))
 
 
 def worsened(line):

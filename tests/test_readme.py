@@ -1,12 +1,14 @@
 """Every command and every Python example of the pages does what the page says.
 
-They are read from the pages: a new one is run without a change here. The smoke preset shrinks the matrix.
+They are read from the pages: a new one is run without a change here, but for fewer samples and, where the page names
+none, shorter lengths.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,11 @@ from typing import NamedTuple
 
 import pytest
 
+from longbench_run.harness.cli import PRESET_VARIABLE, main
+from longbench_run.harness.presets import PRESETS
+
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "longbench-run"
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/tasks.md"]
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
@@ -63,30 +69,50 @@ def workspace(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
+def smaller(words: list[str]) -> list[str]:
+    """Ask for no more samples than the smoke preset does: what the page says of its runs holds for any number."""
+    most = PRESETS["smoke"]["samples"]
+    pairs = zip(["", *words], words, strict=False)
+    return [str(min(int(word), most)) if flag == "--samples" else word for flag, word in pairs]
+
+
+def in_this_process(example: Example, monkeypatch) -> None:
+    """Run an example as a process of its own would, without importing torch anew for each."""
+    if example.language == "python":
+        exec(compile(example.text, example.page, "exec"), {"__name__": "__main__"})  # noqa: S102  # a page of ours
+    else:
+        words = smaller(shlex.split(example.text))
+        assert words[0] == COMMAND
+        monkeypatch.setattr(sys, "argv", words)
+        assert main() == 0
+
+
+def in_a_shell(example: Example, workspace: Path) -> None:
+    if Path(sys.prefix) != ROOT / ".venv":
+        pytest.skip("`make` installs into .venv, and these tests run elsewhere: `make test` runs this one")
+    environment = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    run = subprocess.run(
+        ["bash", "-c", f"{example.text} METHODS=yarn OUTPUT={workspace}/runs/make"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment | {"PRESET": "smoke"},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("example", COMMANDS, ids=lambda e: f"{e.page}: {e.text.splitlines()[0]}")
-def test_an_example_runs(example, workspace):
-    environment = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "LONGBENCH_RUN_PRESET": "smoke",
-        "PRESET": "smoke",
-    }
-    if example.language == "python":
-        command, folder = [sys.executable, "-c", example.text], workspace
-    elif example.text.startswith("make "):
-        if Path(sys.prefix) != ROOT / ".venv":
-            pytest.skip(
-                "`make` installs into .venv, and these tests run elsewhere: `make test` runs this one"
-            )
-        command, folder = ["bash", "-c", f"{example.text} OUTPUT={workspace}/runs/make"], ROOT
+def test_an_example_runs(example, workspace, monkeypatch):
+    """`make run` as its own process; what the others name is the command, see test_packaging.py."""
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv(PRESET_VARIABLE, "smoke")
+    if example.text.startswith("make "):
+        in_a_shell(example, workspace)
     else:
-        command, folder = ["bash", "-c", example.text], workspace
-
-    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, env=environment)
-
-    assert run.returncode == 0, run.stdout + run.stderr
+        in_this_process(example, monkeypatch)
 
 
 def test_the_two_commands_of_a_newcomer_are_there():

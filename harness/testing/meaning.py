@@ -189,12 +189,12 @@ def _entropies(model: Any, ids: torch.Tensor) -> dict[int, torch.Tensor]:
     found = {}
 
     def keep(module: Any, _arguments: object, output: Any) -> None:
-        found[int(module.layer_idx)] = torch.special.entr(output[1][0]).sum(dim=-1)
+        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+        if isinstance(weights, torch.Tensor) and weights.ndim == 4:  # batch, heads, queries, keys
+            found[int(module.layer_idx)] = torch.special.entr(weights[0]).sum(dim=-1)
 
-    attention = [
-        module for module in model.modules() if hasattr(module, "layer_idx") and hasattr(module, "q_proj")
-    ]
-    handles = [module.register_forward_hook(keep) for module in attention]
+    numbered = [module for module in model.modules() if hasattr(module, "layer_idx")]
+    handles = [module.register_forward_hook(keep) for module in numbered]
     logits(model, ids)
     for handle in handles:
         handle.remove()

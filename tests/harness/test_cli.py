@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -24,15 +27,48 @@ from longbench_run.tasks.registry import list_tasks
 HEAVY = {"torch", "transformers", "numpy", "pandas", "pydantic", "yaml", "matplotlib", "scipy"}
 
 
-@pytest.fixture
-def small(tiny_folder, tmp_path, monkeypatch):
-    """The flags of a run of two samples, in a new folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(cli.PRESET_VARIABLE, raising=False)
+class Printed(NamedTuple):
+    """A run, and what its command printed."""
+
+    folder: Path
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def flags(tiny_folder):
+    """The flags of a run of two samples."""
     return [
         "--model", str(tiny_folder), "--device", "cpu", "--tasks", "passkey", "--lengths", "512", "--samples", "1",
         "--methods", "pi",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def small(flags, tmp_path, monkeypatch):
+    """These flags, in a new folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(cli.PRESET_VARIABLE, raising=False)
+    return flags
+
+
+@pytest.fixture(scope="module")
+def finished_once(flags, tmp_path_factory):
+    """A finished run where no --output was given, to copy."""
+    folder, out, err = tmp_path_factory.mktemp("finished"), io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.delenv(cli.PRESET_VARIABLE, raising=False)
+        assert main(flags) == 0
+    return Printed(folder, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def finished(finished_once, small, tmp_path):
+    """The same in the test's own folder."""
+    shutil.copytree(finished_once.folder / "runs", tmp_path / "runs")
+    (folder,) = (tmp_path / "runs").iterdir()
+    return finished_once._replace(folder=folder)
 
 
 def script(code: str, **options) -> subprocess.CompletedProcess[str]:
@@ -78,15 +114,12 @@ def test_the_examples_of_the_help_can_be_read(small):
     assert len(commands) == 4
 
 
-def test_a_run_prints_its_tables_and_where_the_report_lies(small, tmp_path, capsys):
-    assert main(small) == 0
-
-    shown = capsys.readouterr()
-    (folder,) = (tmp_path / "runs").iterdir()
+def test_a_run_prints_its_tables_and_where_the_report_lies(finished, small):
+    folder = finished.folder
     assert folder.name.startswith("tiny-llama-")
-    assert shown.out.startswith("passkey: accuracy")
-    assert shown.out.endswith(f"\nReport: runs/{folder.name}/report.html\n")
-    assert shown.err == ""
+    assert finished.out.startswith("passkey: accuracy")
+    assert finished.out.endswith(f"\nReport: runs/{folder.name}/report.html\n")
+    assert finished.err == ""
     assert "passkey" in (folder / "report.md").read_text()
     assert list((folder / "figures").glob("*.png"))
     header = read_run(folder).header
@@ -94,22 +127,18 @@ def test_a_run_prints_its_tables_and_where_the_report_lies(small, tmp_path, caps
     assert folder.name == f"tiny-llama-{header.run_key[:8]}"
 
 
-def test_the_same_command_again_computes_nothing_and_says_the_same(small, tmp_path, capsys):
-    main(["run", *small])
-    first = capsys.readouterr()
+def test_the_same_command_again_computes_nothing_and_says_the_same(finished, small, tmp_path, capsys):
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file()}
 
-    assert main(small) == 0
+    assert main(["run", *small]) == 0
 
     second = capsys.readouterr()
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert second.out == first.out
-    assert second.err == f"Nothing to compute: all 2 samples are in runs/{folder.name}.\n"
+    assert second.out == finished.out
+    assert second.err == f"Nothing to compute: all 2 samples are in runs/{finished.folder.name}.\n"
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_a_second_run_ends_in_seconds(small, tmp_path):
-    assert main(small) == 0
+def test_a_second_run_ends_in_seconds(finished, small, tmp_path):
     command = [sys.executable, "-m", "longbench_run.harness", *small]
 
     bare, again = [], []
@@ -242,27 +271,21 @@ def test_a_closed_pipe_is_no_error(small, tmp_path):
     assert done.stdout.strip() in {"0", "141"}
 
 
-def test_report_is_written_again_from_a_stored_run(small, tmp_path, capsys):
-    main([*small, "--output", "out"])
-    page = (tmp_path / "out" / "report.md").read_text()
-    capsys.readouterr()
+def test_report_is_written_again_from_a_stored_run(finished, tmp_path, capsys):
+    page = (finished.folder / "report.md").read_text()
 
-    assert main(["report", "out", "--output", "elsewhere"]) == 0
+    assert main(["report", f"runs/{finished.folder.name}", "--output", "elsewhere"]) == 0
     assert capsys.readouterr().out == "elsewhere/report.md\nelsewhere/report.html\n"
     assert (tmp_path / "elsewhere" / "report.md").read_text() == page
 
 
-def test_show_prints_samples(small, capsys):
-    main([*small, "--output", "out"])
-    capsys.readouterr()
+def test_show_prints_samples(finished, capsys):
+    chosen = ["--method", "pi", "--context-length", "512", "--status", "ok", "--limit", "5"]
 
-    assert (
-        main(["show", "out", "--method", "pi", "--context-length", "512", "--status", "ok", "--limit", "5"])
-        == 0
-    )
+    assert main(["show", f"runs/{finished.folder.name}", *chosen]) == 0
     shown = capsys.readouterr().out
     assert "pi" in shown
-    assert read_run("out").records[0].target in shown
+    assert read_run(finished.folder).records[0].target in shown
 
 
 @pytest.mark.parametrize("verbose", [[], ["--verbose"]])

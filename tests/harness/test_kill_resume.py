@@ -1,8 +1,12 @@
-"""A run may be killed at any moment: the same command goes on, and nothing is lost or counted twice."""
+"""A run may be killed at any moment: the same command goes on, and nothing is lost or counted twice.
+
+Runs that are killed are born warm (tests/warm.py); the one they must equal is begun as a user begins it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -14,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from longbench_run.results.store import read_run
+from tests import warm
+from tests.warm import Child
 
-COMMAND = [sys.executable, "-m", "longbench_run.harness"]
 MATRIX = [
     "--device", "cpu", "--methods", "pi,self_extend:group=8:window=16", "--lengths", "512,640", "--samples", "10",
     "--output", "out",
@@ -23,19 +28,19 @@ MATRIX = [
 SAMPLES = 3 * 2 * 2 * 10
 
 
-def start(model, folder, matrix=MATRIX) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*COMMAND, "--model", str(model), *matrix],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def start(model, folder, matrix=MATRIX) -> Child:
+    return warm.start(["--model", str(model), *matrix], folder, folder / "streams")
 
 
 def finish(model, folder, matrix=MATRIX) -> None:
-    with start(model, folder, matrix) as child:
-        _, errors = child.communicate(timeout=280)
-    assert child.returncode == 0, errors.decode()
+    done = start(model, folder, matrix).wait()
+    assert done.returncode == 0, done.stderr
+
+
+def kill(child) -> None:
+    child.process.kill()
+    child.process.join()
+    assert child.process.exitcode == -signal.SIGKILL
 
 
 def finished_lines(folder: Path) -> int:
@@ -46,7 +51,7 @@ def finished_lines(folder: Path) -> int:
 def wait_for(condition, child) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert child.poll() is None, child.stderr.read().decode()
+        assert child.process.exitcode is None, child.wait().stderr
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -82,7 +87,8 @@ def places(folder: Path) -> Counter:
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    finish(tiny_folder, folder)
+    command = [sys.executable, "-m", "longbench_run.harness", "--model", str(tiny_folder), *MATRIX]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
     assert len(results(folder)) == SAMPLES
     return results(folder)
 
@@ -92,17 +98,16 @@ def test_a_run_killed_ten_times_equals_an_uninterrupted_one(tiny_folder, tmp_pat
     """Killed whenever a few more records are there, and once while starting."""
     draw = random.Random("kills")
     counts = []
-    for kill in range(10):
+    for number in range(10):
         before = finished_lines(tmp_path)
-        with start(tiny_folder, tmp_path) as child:
-            if kill == 0:
-                time.sleep(draw.uniform(0.05, 1.5))
-            else:
-                more = draw.randint(1, 12)
-                wait_for(lambda wanted=before + more: finished_lines(tmp_path) >= wanted, child)
-                time.sleep(draw.uniform(0, 0.03))
-            child.send_signal(signal.SIGKILL)
-            assert child.wait() == -signal.SIGKILL
+        child = start(tiny_folder, tmp_path)
+        if number == 0:
+            time.sleep(draw.uniform(0.05, 0.5))
+        else:
+            more = draw.randint(1, 12)
+            wait_for(lambda wanted=before + more: finished_lines(tmp_path) >= wanted, child)
+            time.sleep(draw.uniform(0, 0.03))
+        kill(child)
         counts.append(finished_lines(tmp_path))
         assert counts[-1] >= before
     assert 9 <= counts[-1] < SAMPLES, counts
@@ -118,10 +123,9 @@ def test_a_run_killed_ten_times_equals_an_uninterrupted_one(tiny_folder, tmp_pat
 
 @pytest.mark.slow
 def test_a_line_torn_by_a_kill_is_computed_again(tiny_folder, tmp_path, uninterrupted):
-    with start(tiny_folder, tmp_path) as child:
-        wait_for(lambda: finished_lines(tmp_path) >= 2, child)
-        child.kill()
-        child.wait()
+    child = start(tiny_folder, tmp_path)
+    wait_for(lambda: finished_lines(tmp_path) >= 2, child)
+    kill(child)
     path = tmp_path / "out" / "records.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
 
@@ -151,28 +155,27 @@ def test_a_kill_between_the_last_record_and_the_header_loses_nothing(tiny_folder
 def test_of_two_processes_on_one_folder_one_writes_and_the_other_says_so(
     tiny_folder, tmp_path, uninterrupted
 ):
-    with start(tiny_folder, tmp_path) as first:
-        wait_for(lambda: finished_lines(tmp_path) >= 1, first)
-        # Stopped, so that it cannot end before the second one has looked.
-        first.send_signal(signal.SIGSTOP)
-        try:
-            with start(tiny_folder, tmp_path) as second:
-                _, errors = second.communicate(timeout=120)
-        finally:
-            first.send_signal(signal.SIGCONT)
-        first.communicate(timeout=280)
+    first = start(tiny_folder, tmp_path)
+    wait_for(lambda: finished_lines(tmp_path) >= 1, first)
+    # Stopped, so that it cannot end before the second one has looked.
+    os.kill(first.process.pid, signal.SIGSTOP)
+    try:
+        second = warm.start(["--model", str(tiny_folder), *MATRIX], tmp_path, tmp_path / "second").wait()
+    finally:
+        os.kill(first.process.pid, signal.SIGCONT)
 
-    assert errors.decode() == (
-        f"out: --output must be written by one process at a time, got a run that process {first.pid} is writing. "
+    assert second.stderr == (
+        f"out: --output must be written by one process at a time, got a run that process {first.process.pid} is writing. "
         "Wait for it to end, or choose another --output.\n"
     )
-    assert (first.returncode, second.returncode) == (0, 2)
+    assert (first.wait().returncode, second.returncode) == (0, 2)
     assert_equal(tmp_path, uninterrupted)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_bundled_model_survives_ten_kills(tmp_path_factory):
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.exhaustive)])
+def test_the_bundled_model_survives_kills(tmp_path_factory, kills):
     """The smoke preset of the default command, as the project promises it."""
     matrix = ["--preset", "smoke", "--device", "cpu", "--methods", "pi,self_extend", "--output", "out"]
     whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
@@ -180,13 +183,12 @@ def test_the_bundled_model_survives_ten_kills(tmp_path_factory):
     expected = results(whole)
     draw = random.Random("bundled kills")
 
-    for _ in range(10):
+    for _ in range(kills):
         before = finished_lines(killed)
-        with start("reference", killed, matrix) as child:
-            wanted = min(before + draw.randint(1, max(1, len(expected) // 10)), len(expected) - 1)
-            wait_for(lambda wanted=wanted: finished_lines(killed) >= wanted, child)
-            child.kill()
-            child.wait()
+        child = start("reference", killed, matrix)
+        wanted = min(before + draw.randint(1, max(1, len(expected) // 10)), len(expected) - 1)
+        wait_for(lambda wanted=wanted: finished_lines(killed) >= wanted, child)
+        kill(child)
     finish("reference", killed, matrix)
 
     assert_equal(killed, expected)

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from longbench_run.reports.report import write_report
 from longbench_run.results.records import (
     Bucket,
     CellIdentity,
@@ -209,6 +210,14 @@ def make_run(folder, records, **header):
 @pytest.fixture(scope="session")
 def realistic_run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("runs") / "realistic", realistic_records())
+
+
+@pytest.fixture(scope="session")
+def realistic_report(realistic_run, tmp_path_factory):
+    """Its report, rendered once: the folder of `report.html` and `report.md`, to read and not to change."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report([realistic_run], folder)
+    return folder
 
 
 def _assert_nothing_covers_anything(figure):

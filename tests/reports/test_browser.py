@@ -166,8 +166,8 @@ def browser(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def page(realistic_run, tmp_path_factory):
-    return write_report([realistic_run], tmp_path_factory.mktemp("report"), formats=["html"])[0]
+def page(realistic_report):
+    return realistic_report / "report.html"
 
 
 def addresses(browser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import cycle
 
 import pytest
 import torch
@@ -27,6 +28,14 @@ SLIDING = ["gemma2", "cohere2"]
 """Families whose full-attention layers share their frequencies with layers that have a sliding window."""
 SERVED = [family for family in FAMILIES if family not in SLIDING]
 FREQUENCIES_ONLY = ["pi", "yarn"]
+IN_TURN = list(
+    zip(
+        SERVED[1::2],
+        cycle(["self_extend", "dca", "lm_infinite:window=32", "entropy_abf:skip_layers=1", "pi"]),
+        strict=False,
+    )
+)
+"""Methods with parts that `EVERY_AXIS` has not, each on two families; `-m exhaustive` takes all on all."""
 PARTIAL = {"phi", "gpt_neox", "stablelm", "glm", "glm4"}
 """Families that rotate some of a head's dimensions."""
 SCALINGS = {
@@ -69,13 +78,17 @@ def test_a_method_means_the_same_in_every_family(family, text):
 
 
 @pytest.mark.parametrize(
-    ("family", "text"), [(f, EVERY_AXIS) for f in SERVED] + [(f, "yarn") for f in SLIDING]
+    ("family", "text"),
+    [(f, EVERY_AXIS) for f in SERVED] + [(f, "yarn") for f in SLIDING] + IN_TURN,
 )
-def test_every_family_keeps_the_whole_contract_with_every_axis_at_once(family, text):
+def test_every_family_keeps_the_whole_contract_with_every_axis_at_once_and_with_a_method_in_turn(
+    family, text
+):
     assert broken_promises(family_contract(family, text), family_checks()) == {}
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("family", "text"), pairs(FREQUENCIES_ONLY, SERVED))
 def test_every_family_keeps_the_whole_contract_with_every_method(family, text):
     assert broken_promises(family_contract(family, text), family_checks()) == {}
