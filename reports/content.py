@@ -26,6 +26,7 @@ from longbench_run.reports.tables import labelled_table
 from longbench_run.reports.text import length_label, visible
 from longbench_run.results.best import best_cells
 from longbench_run.results.columns import TEXTS
+from longbench_run.results.entropy import entropy_cells
 from longbench_run.results.suites import scores_of_suites
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def _run(run: LoadedRun, against: str | None) -> Iterator[Block]:
     yield from summary_blocks(shown, header, frame)
     yield from _facts(header)
     yield from _suites(run)
-    best = best_cells(frame)
+    best, entropies = best_cells(frame), entropy_cells(frame)
     for panel in shown:
-        yield from panel_blocks(panel, header, frame, best)
+        yield from panel_blocks(panel, header, frame, best, entropies)
     if against is not None:
         yield from against_blocks(header, shown, against)
     yield from _methods(shown, header)

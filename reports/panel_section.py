@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from longbench_run.reports.captions import caption
@@ -19,6 +19,7 @@ from longbench_run.reports.document import (
     code,
     text,
 )
+from longbench_run.reports.entropy import entropy_blocks
 from longbench_run.reports.forest import forest_blocks
 from longbench_run.reports.heat_map import heat_map_blocks
 from longbench_run.reports.panels import NO_INTERVAL, Panel, grouped
@@ -38,6 +39,7 @@ from longbench_run.results.statistics import SMALLEST_COUNT
 if TYPE_CHECKING:
     import pandas as pd
 
+    from longbench_run.results.entropy import EntropyCell
     from longbench_run.results.records import RunHeader
     from longbench_run.results.table import CellKey
 
@@ -49,7 +51,11 @@ _BEST = (
 
 
 def panel_blocks(
-    panel: Panel, header: RunHeader, frame: pd.DataFrame, best: Container[CellKey]
+    panel: Panel,
+    header: RunHeader,
+    frame: pd.DataFrame,
+    best: Container[CellKey],
+    entropies: Sequence[EntropyCell],
 ) -> Iterator[Block]:
     """Yield the section of a panel; its title tells it apart from others of the same name.
 
@@ -58,6 +64,7 @@ def panel_blocks(
         header: The run.
         frame: Rows of `longbench_run.results.load` for it.
         best: Cells that are the best of their column, or not significantly worse.
+        entropies: Of all cells of the run that have some.
     """
     protocols = [task for task in header.tasks if task.name == panel.task.name]
     apart = [
@@ -78,6 +85,7 @@ def panel_blocks(
     yield from power_blocks(panel, header, frame)
     if panel.curves:
         yield from _by_position(panel, header)
+    yield from entropy_blocks(panel, header, frame, entropies)
     if panel.ledgers:
         yield Heading(text=text(f"{panel.title} by truncation"), level=4)
         yield labelled_table(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from longbench_run.results.best import best_cells
     from longbench_run.results.comparison import Comparison, compare_runs
+    from longbench_run.results.entropy import entropy_by_position, entropy_slopes
+    from longbench_run.results.entropy_correlation import entropy_correlations
     from longbench_run.results.positions import by_position, position_curves, position_effects
     from longbench_run.results.records import Record, ResultsError, RunHeader
     from longbench_run.results.store import Store, read_run
@@ -28,6 +30,9 @@ __all__ = [
     "by_position",
     "by_truncation",
     "compare_runs",
+    "entropy_by_position",
+    "entropy_correlations",
+    "entropy_slopes",
     "load",
     "position_curves",
     "position_effects",
@@ -46,6 +51,9 @@ _MODULES = {
     "by_position": "positions",
     "by_truncation": "truncation",
     "compare_runs": "comparison",
+    "entropy_by_position": "entropy",
+    "entropy_correlations": "entropy_correlation",
+    "entropy_slopes": "entropy",
     "load": "table",
     "position_curves": "positions",
     "position_effects": "positions",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,14 +103,14 @@ def read_lines(path: Path) -> Iterator[Line]:
         yield Line(_validated(migrated(raw, RECORD_MIGRATIONS, where=where), cells, where), end)
 
 
-def read_parts(path: Path, *, holding: re.Pattern[bytes] | None = None) -> Iterator[Parts]:
+def read_parts(path: Path, *, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Parts]:
     """Yield what `read_lines` does, as the table of samples needs it and in a fraction of the time: it may be a million.
 
     What begins like an earlier line is of the same cell.
 
     Args:
         path: ``records.jsonl``; a file that does not exist has no lines.
-        holding: What a line must hold to be read; the others cost next to nothing, and are not checked.
+        wanted: Says of a line whether it is to be read; the others cost next to nothing, and are not checked.
 
     Raises:
         ResultsError: As `read_lines`.
@@ -121,7 +120,7 @@ def read_parts(path: Path, *, holding: re.Pattern[bytes] | None = None) -> Itera
     current: set[bytes] = set()  # those whose lines need no migration
     # The beginning of the cell last read, without and with what follows; no record begins with a newline.
     start, begins = b"", b"\n"
-    lines = _lines(path, holding)
+    lines = _lines(path, wanted)
     for number, content in lines:
         if not content.startswith(begins):
             start = content.partition(_SAMPLE_FOLLOWS)[0]
@@ -150,12 +149,12 @@ def read_parts(path: Path, *, holding: re.Pattern[bytes] | None = None) -> Itera
         )
 
 
-def _lines(path: Path, holding: re.Pattern[bytes] | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the bytes of each line, or of those that hold something."""
+def _lines(path: Path, wanted: Callable[[bytes], bool] | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the bytes of each line, or of those that are wanted."""
     if path.exists():
         with path.open("rb", buffering=_BUFFER) as file:
             lines = enumerate(file, start=1)
-            yield from lines if holding is None else (line for line in lines if holding.search(line[1]))
+            yield from lines if wanted is None else (line for line in lines if wanted(line[1]))
 
 
 def _object(line: bytes, where: str, others: Iterator[object]) -> dict[str, Any] | None:
