@@ -72,6 +72,7 @@ class AttentionEntropy(ReadsDocuments):
         check_protocol(_INFO, self.protocol)
         self.read_documents(_INFO.name)
 
+    @property
     def info(self) -> TaskInfo:
         """Name, version, metrics and source."""
         return _INFO
