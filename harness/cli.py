@@ -146,6 +146,7 @@ def _dispatch(found: argparse.Namespace, words: Sequence[str]) -> int:
         "export": cli_commands.export,
         "export-tasks": cli_commands.export_tasks,
         "lm-eval": cli_commands.lm_eval,
+        "tune": cli_commands.tune,
         "compare": cli_compare.compare,
     }
     return others[found.command](found)

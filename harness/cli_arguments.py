@@ -12,6 +12,7 @@ from longbench_run.harness.cli_arguments_lm_eval import (
     add_export_tasks,
     add_lm_eval,
 )
+from longbench_run.harness.cli_arguments_tune import TUNE_EXAMPLES, add_tune
 
 PRESET_VARIABLE = "LONGBENCH_RUN_PRESET"
 
@@ -363,6 +364,13 @@ COMMANDS = (
         description="Run lm-eval's own command line, which then knows the model hf-extended.",
         examples=LM_EVAL_EXAMPLES,
         add_arguments=add_lm_eval,
+    ),
+    Command(
+        name="tune",
+        help="tune a model with methods attached",
+        description="Tune a model with each of several methods attached, on conversations longer than its window.",
+        examples=TUNE_EXAMPLES,
+        add_arguments=add_tune,
     ),
 )
 """Every command, in the order of the help."""

@@ -185,10 +185,7 @@ def export(found: argparse.Namespace) -> int:
     _configure_logging()
     from longbench_run.harness.cli_export import export as write
 
-    written, note = write(found)
-    sys.stdout.write(written)
-    sys.stderr.write(note)
-    return 0
+    return _tell(*write(found))
 
 
 def export_tasks(found: argparse.Namespace) -> int:
@@ -196,8 +193,20 @@ def export_tasks(found: argparse.Namespace) -> int:
     _configure_logging()
     from longbench_run.harness.cli_export_tasks import export_tasks as write
 
-    written, note = write(found)
-    sys.stdout.write(written)
+    return _tell(*write(found))
+
+
+def tune(found: argparse.Namespace) -> int:
+    """Tune variants of a model, and print their folders."""
+    _configure_logging()
+    from longbench_run.harness.cli_tune import tune as make
+
+    return _tell(*make(found))
+
+
+def _tell(result: str, note: str) -> int:
+    """Print what was made, and beside it what is to be known of it."""
+    sys.stdout.write(result)
     sys.stderr.write(note)
     return 0
 

@@ -106,7 +106,8 @@ def _devices(value: object) -> object:
 def _executor(value: object) -> object:
     if not isinstance(value, str) or parse_executor(value) is None:
         raise broken_rule(
-            "local or ray, the latter with workers, cores and gpus where wanted", "Write ray:workers=2:cores=4."
+            "local or ray, the latter with workers, cores and gpus where wanted",
+            "Write ray:workers=2:cores=4.",
         )
     return value
 

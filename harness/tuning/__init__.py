@@ -1,0 +1,1 @@
+"""Tuning models under extension methods: what `longbench-run tune` does."""

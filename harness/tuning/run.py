@@ -1,0 +1,282 @@
+"""Training a planned variant on transformers' Trainer, with its method attached as in evaluation."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from longbench_run.harness.attention.patched import patched
+from longbench_run.harness.errors import ConfigError, LongbenchError
+from longbench_run.harness.models.load import load_model
+from longbench_run.harness.tuning.loss import logits_rows, loss_by_pieces
+from longbench_run.harness.tuning.memory import CHECKPOINTS_KEPT
+from longbench_run.harness.tuning.plan import PlannedVariant
+from longbench_run.harness.tuning.recipe import Recipe
+from longbench_run.harness.tuning.samples import Sample
+from longbench_run.harness.tuning.variant import (
+    RECIPE,
+    is_planned,
+    read_recipe,
+    room_on_disk,
+    write_json,
+    write_variant,
+)
+
+_WHOLE = "whole"
+"""File in a checkpoint that is written last."""
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+"""What peft writes before the names of weights, and a model that it does not wrap has not."""
+
+
+def make_variant(
+    planned: PlannedVariant,
+    *,
+    save_every: int | None = None,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> bool:
+    """Train a variant, or go on where an earlier process stopped, and write it.
+
+    Args:
+        planned: What to train.
+        save_every: Steps between checkpoints, at least 1; default: a third of the steps.
+        overwrite: Whether a variant or checkpoints of another recipe are replaced.
+        callbacks: Told of every step.
+
+    Returns:
+        Whether there was something to train: a variant that is there is left as it is.
+
+    Raises:
+        LongbenchError: With one line, whatever the user can mend; there is no half-written variant then.
+    """
+    folder = planned.folder
+    if not overwrite and _is_there(folder, planned):
+        return False
+    work = folder.with_name(f".{folder.name}.work")
+    if read_recipe(work) is not None and not _is_there(work, planned, overwrite=overwrite):
+        shutil.rmtree(work)
+    with room_on_disk(folder.parent):
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"--output: folder must be one that can be written, got {str(folder.parent)!r} ({error.strerror}). "
+                "Name another."
+            ) from error
+        write_json(work / RECIPE, planned.description)
+        _train_and_write(planned, work, save_every, callbacks)
+    shutil.rmtree(work)
+    return True
+
+
+def _is_there(folder: Path, planned: PlannedVariant, *, overwrite: bool = False) -> bool:
+    """Return whether a folder has the planned recipe; raise where it has another and may not be replaced."""
+    if not folder.exists():
+        return False
+    found = read_recipe(folder)
+    is_same = found is not None and is_planned(found, planned.description)
+    if not is_same and not overwrite:
+        different = [key for key, value in planned.description.items() if (found or {}).get(key) != value]
+        raise ConfigError(
+            f"--output: folder must be new or of this recipe, got {str(folder)!r} with another "
+            f"{', '.join(different) if found else 'content'}. Name another folder, or pass --overwrite."
+        )
+    return is_same
+
+
+def _train_and_write(
+    planned: PlannedVariant, work: Path, save_every: int | None, callbacks: Sequence[TrainerCallback]
+) -> None:
+    inspected, recipe = planned.inspected, planned.recipe
+    loaded = load_model(inspected.spec, inspected)
+    model: Any = loaded.model
+    window, length = inspected.facts.original_context_length, recipe.context_length
+    if recipe.lora is not None:
+        _add_adapter(model, recipe, name=inspected.source.name)
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    with (
+        patched(model.config, "use_cache", model.config.use_cache),  # which the Trainer changes
+        planned.method.applied_to(model, original_context_length=window, context_length=length) as applied,
+        loss_by_pieces(model, rows=logits_rows(inspected.facts.vocabulary)),
+    ):
+        trainer = _Trainer(
+            model=model,
+            args=_arguments(recipe, work, save_every, device=inspected.facts.device),
+            train_dataset=_Samples(planned.samples),
+            data_collator=_tensors,
+            callbacks=list(callbacks),
+        )
+        trainer.remove_callback(PrinterCallback)  # stdout is for results
+        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    model.eval()
+    # The states of training are float32; the variant has the dtype of its model, so that it is loaded alike.
+    stored = getattr(inspected.config, "dtype", None) or torch.float32
+    recipe_with_result = {
+        **planned.description,
+        "result": {
+            "losses": losses,
+            "applied_hash": applied.hash,
+            "stored_dtype": str(stored).removeprefix("torch."),
+        },
+    }
+    write_variant(
+        planned.folder,
+        model=model.to(stored) if recipe.lora is None else model,
+        tokenizer=inspected.tokenizer if recipe.lora is None else None,
+        recipe=recipe_with_result,
+        exported=_exported(planned),
+    )
+
+
+class StepsSaid(TrainerCallback):
+    """Says each step's loss on stderr.
+
+    Args:
+        name: What is trained.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_keywords: Any) -> None:
+        """Say the loss of a step."""
+        if logs and "loss" in logs:
+            loss = float(logs["loss"])
+            sys.stderr.write(
+                f"{self._name}: step {state.global_step} of {state.max_steps}, loss {loss:.4f}\n"
+            )
+
+
+class _Samples(Dataset[Sample]):
+    """Samples in the order in which they are learnt."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+
+def _tensors(batch: Sequence[Sample]) -> dict[str, Tensor]:
+    """Return one sample as a batch: nothing is padded, a batch of the recipe is accumulated."""
+    (sample,) = batch
+    return {"input_ids": torch.tensor([sample.token_ids]), "labels": torch.tensor([sample.labels])}
+
+
+class _Trainer(Trainer):
+    """Learns samples in their order, each response token with the same weight, and marks whole checkpoints."""
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        # So that the response tokens of a whole batch are counted.
+        self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        samples: Any = self.train_dataset if train_dataset is None else train_dataset
+        return SequentialSampler(samples)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return a sample's part of the batch's mean nll."""
+        outputs = model(**inputs)
+        loss = outputs["loss"] / num_items_in_batch
+        return (loss, outputs) if return_outputs else loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / _WHOLE).touch()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        adapter = Path(resume_from_checkpoint) / _ADAPTER_WEIGHTS
+        if not adapter.exists():
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        from peft import set_peft_model_state_dict
+        from peft.utils import load_peft_weights
+
+        state = load_peft_weights(resume_from_checkpoint, device="cpu")
+        set_peft_model_state_dict(self.model, {key.removeprefix(_PREFIX): state[key] for key in state})
+
+
+def _arguments(recipe: Recipe, work: Path, save_every: int | None, *, device: str) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup_steps,
+        optim="adamw_torch",
+        adam_beta1=recipe.beta1,
+        adam_beta2=recipe.beta2,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        seed=recipe.seed,
+        bf16=recipe.precision == "bfloat16",
+        use_cpu=device == "cpu",
+        save_strategy="steps",
+        save_steps=save_every or max(1, recipe.steps // 3),
+        save_total_limit=CHECKPOINTS_KEPT,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    # One device: the samples of a batch come one after the other, and methods see one model.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    found = [path.parent for path in work.glob(f"checkpoint-*/{_WHOLE}")]
+    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+
+
+def _add_adapter(model: Any, recipe: Recipe, *, name: str) -> None:
+    from peft import LoraConfig
+
+    # The adapter's first weights are drawn.
+    torch.manual_seed(recipe.seed)
+    rank = recipe.lora or 0
+    model.add_adapter(
+        LoraConfig(
+            r=rank,
+            lora_alpha=2 * rank,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+            base_model_name_or_path=name,
+        )
+    )
+
+
+def _exported(planned: PlannedVariant) -> Any | None:
+    """Return the config with which transformers alone computes the variant; None where it cannot."""
+    try:
+        return planned.method.export(
+            planned.inspected.config,
+            original_context_length=planned.inspected.facts.original_context_length,
+            context_length=planned.recipe.context_length,
+        )
+    except LongbenchError:
+        return None
