@@ -209,8 +209,8 @@ class KeyValue:
         return Score(scores={"accuracy": float(right)}, prediction=output.text)
 
     def group_key(self, *, context_length: int, index: int) -> str:
-        """Every sample is computed on its own."""
-        return f"{context_length}:{index}"
+        """One key after the other: its prompts begin alike, each up to where the key stands."""
+        return f"{context_length}:{index // self.positions}"
 
 
 def kv_prompt(template: str, shown: Sequence[Pair], key: str) -> str:

@@ -251,5 +251,5 @@ class MultidocQa:
         )
 
     def group_key(self, *, context_length: int, index: int) -> str:
-        """Every sample is computed on its own."""
-        return f"{context_length}:{index}"
+        """One question after the other: its prompts begin alike, each up to where the answer stands."""
+        return f"{context_length}:{index // self._depths}"

@@ -15,6 +15,8 @@ from longbench_run.harness.models.engine import run_group
 from longbench_run.harness.models.prefix import SharedPrefix, common_prefix, sharing_order
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
 from longbench_run.tasks.base import GenerateRequest
+from longbench_run.tasks.key_value import KeyValue
+from longbench_run.tasks.multidoc_qa.task import MultidocQa
 from longbench_run.tasks.passkey import Passkey
 
 PROMPTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8).map(tuple), min_size=1, max_size=8)
@@ -85,10 +87,13 @@ def test_a_cache_that_does_not_hold_what_was_said_is_not_kept():
     assert prefix.take((1, 2, 4)) == (None, 0)
 
 
-def test_a_passkey_depth_grid_computes_less_than_two_thirds_of_its_tokens():
+@pytest.mark.parametrize(
+    ("task", "places", "share"), [(Passkey(), 10, 0.65), (KeyValue(), 5, 0.75), (MultidocQa(), 5, 0.75)]
+)
+def test_the_places_of_one_question_compute_a_part_of_their_tokens(task, places, share):
     tokenizer = TaskTokenizer(tokenizer=load_tokenizer(reference_model.path()))
-    samples = list(Passkey().samples(context_length=8192, count=10, seed=0, tokenizer=tokenizer))
-    keys = {Passkey().group_key(context_length=8192, index=sample.index) for sample in samples}
+    samples = list(task.samples(context_length=8192, count=places, seed=0, tokenizer=tokenizer))
+    keys = {task.group_key(context_length=8192, index=sample.index) for sample in samples}
     prompts = [sample.request.prompt_ids for sample in samples]
     computed, last = 0, ()
     for place in sharing_order(prompts):
@@ -96,4 +101,5 @@ def test_a_passkey_depth_grid_computes_less_than_two_thirds_of_its_tokens():
         last = prompts[place]
 
     assert len(keys) == 1
-    assert computed <= 0.65 * sum(map(len, prompts))
+    assert task.group_key(context_length=8192, index=places) not in keys
+    assert computed <= share * sum(map(len, prompts))
