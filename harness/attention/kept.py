@@ -39,9 +39,9 @@ class _Kept:
 class KeptKeys:
     """Turned keys by layer and position map, for as long as a cache only grows.
 
-    A `DynamicLayer` makes a new tensor whenever its keys change: by another token, a cut, another order of rows. So what
-    was seen last and is still there, the same object, is what the next pass goes on from. Other caches write in place:
-    of them nothing is kept.
+    A layer that only grows (`GROWING`) hands out another tensor whenever its keys change: by another token, a cut, another
+    order of rows. So what was seen last and is still there, the same object, is what the next pass goes on from. Other
+    caches change what they have handed out: of them nothing is kept.
     """
 
     def __init__(self) -> None:
