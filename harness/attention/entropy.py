@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -39,7 +40,8 @@ def entropy_taken(model: Any, take: Take) -> Iterator[None]:
     Args:
         model: Transformers model, with whatever method is applied to it.
         take: Called once a layer in every pass, with the layer's number and the entropies, shape (heads, n), in nats,
-            fp32. Layers with a sliding window of their own are left out: their entropy says nothing of the context.
+            fp32. Layers that hide keys by a window or chunks of their own are left out: their entropy says nothing of
+            the context.
 
     Raises:
         MethodNotApplicable: From a forward pass with several samples or behind a cache, or of a family whose logits are
@@ -59,7 +61,7 @@ def entropy_taken(model: Any, take: Take) -> Iterator[None]:
         scaling: float | None = None,
         **rest: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        if not rest.get("sliding_window"):
+        if not rest.get("sliding_window") and _sees_all(mask):
             _refuse_what_is_not_known(module, query, key, rest)
             logits = (
                 route.logits(module, query, key, scaling=scaling) if route else _plain(query, key, scaling)
@@ -78,6 +80,14 @@ def _plain(query: Tensor, key: Tensor, scaling: float | None) -> tuple[list[Rota
     stop = np.arange(1, query.shape[2] + 1)
     band = RotatedBand(query=query, key=key, start=np.zeros_like(stop), stop=stop)
     return [band], query.shape[-1] ** -0.5 if scaling is None else scaling
+
+
+def _sees_all(mask: Tensor | None) -> bool:
+    """Return whether the last query sees every key; a mask of whole numbers holds positions and hides none."""
+    if mask is None or mask.dtype == torch.int64:
+        return True
+    last = mask[..., -1, :]
+    return bool(last.all() if mask.dtype == torch.bool else (last == 0).all())
 
 
 def _refuse_what_is_not_known(module: nn.Module, query: Tensor, key: Tensor, rest: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longbench_run.harness.attention.entropy import entropy_taken
+from longbench_run.harness.errors import MethodNotApplicable
 from longbench_run.harness.models.attempt import Failed, attempt
 from longbench_run.harness.models.forward import last_logits, token_tensor
 from longbench_run.harness.models.limits import Learning, Pieces
@@ -96,6 +97,11 @@ def _entropies(loaded: LoadedModel, token_ids: Sequence[int]) -> Layers:
     layers: Layers = {}
     with entropy_taken(loaded.model, lambda layer, entropy: layers.__setitem__(layer, entropy.cpu())):
         last_logits(loaded, token_tensor(loaded, token_ids, name="token_ids"), use_cache=False)
+    if not layers:
+        raise MethodNotApplicable(
+            f"attention entropy must be taken in layers that see all keys, got none in the family "
+            f"{loaded.model.config.model_type!r}. Use another model."
+        )
     for layer, entropy in layers.items():
         if not bool(entropy.isfinite().all()):
             head, position = (int(place) for place in torch.nonzero(~entropy.isfinite())[0])

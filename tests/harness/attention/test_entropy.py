@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, MistralConfig
 
 from longbench_run.harness.attention.entropy import entropy_taken
 from longbench_run.harness.errors import MethodNotApplicable
 from longbench_run.harness.methods import parse_method
-from longbench_run.harness.testing.models import draw_tokens, tiny_llama
+from longbench_run.harness.testing.models import draw_tokens, randomised, tiny_llama
 
 
 def taken(model, ids):
@@ -71,3 +71,34 @@ def test_several_samples_at_once_are_refused(text):
         ),
     ):
         taken(model, draw_tokens(9, rows=2))
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_layers_that_hide_keys_are_left_out(attention):
+    """Window or chunks, whatever a family calls them: the last query does not see the first key."""
+    config = MistralConfig(
+        vocab_size=258, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=16,
+    )  # fmt: skip
+    model = randomised(config)
+    model.set_attn_implementation(attention)
+    real = model.model.layers[0].self_attn.forward
+
+    def hides_its_window(*arguments, **named):
+        # What is passed on then tells nothing of it: only the mask does.
+        model.model.layers[0].self_attn.config.sliding_window = None
+        try:
+            return real(*arguments, **named)
+        finally:
+            model.model.layers[0].self_attn.config.sliding_window = 16
+
+    model.model.layers[0].self_attn.forward = hides_its_window
+    found = {}
+    with torch.no_grad(), entropy_taken(model, found.__setitem__):
+        model(draw_tokens(40), use_cache=False)
+    assert found == {}
+    with torch.no_grad(), entropy_taken(model, found.__setitem__):
+        model(draw_tokens(10), use_cache=False)
+    assert set(found) == {
+        0
+    }  # its mask hides nothing of ten tokens; the other layer says that it has a window
