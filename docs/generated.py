@@ -107,6 +107,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
             "ModelSummary",
             "TaskSummary",
             "MetricInfo",
+            "TuningSummary",
         )
     },
 }

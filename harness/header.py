@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longbench_run.harness.environment import git_revision, now, package_versions
 from longbench_run.harness.methods.registry import METHODS
 from longbench_run.harness.task_texts import name_of
+from longbench_run.harness.tuning.variant import read_recipe
+from longbench_run.harness.unscaled import unscaled_methods
 from longbench_run.results.records import (
     MetricInfo,
     ModelSummary,
@@ -16,11 +19,12 @@ from longbench_run.results.records import (
     SuiteAverageInfo,
     SuiteInfo,
     TaskSummary,
+    TuningSummary,
 )
 from longbench_run.tasks.registry import TASKS
 
 if TYPE_CHECKING:
-    from longbench_run.harness.choices import Choices
+    from longbench_run.harness.choices import Choices, MethodChoice
     from longbench_run.harness.config_build import LoadedConfig
     from longbench_run.harness.preparation import PreparedRun
     from longbench_run.tasks.base import Task
@@ -39,6 +43,7 @@ def run_header(
         device: What computes it, with the name of its hardware.
     """
     models = {entry.model_label: entry.inspected.facts for entry in reversed(prepared.weights)}
+    unscaled = unscaled_methods(prepared.plan.cells)
     resolved = [
         {
             "model": entry.model_label,
@@ -60,12 +65,14 @@ def run_header(
                 label=label,
                 original_context_length=facts.original_context_length,
                 original_context_length_source=facts.original_context_length_source,
+                unscaled=unscaled.get(label, {}),
             )
             for label, facts in reversed(models.items())
         ),
         methods=tuple(choice.label for choice in choices.methods),
         tasks=tuple(_task_summary(choice.task) for choice in choices.tasks),
         suites=_suites(choice.task for choice in choices.tasks),
+        tuned=tuple(tunings_of(choices.methods)),
         lengths=prepared.plan.lengths,
         versions=package_versions() | _plugins(loaded, choices),
         git_revision=git_revision(),
@@ -102,6 +109,39 @@ def _task_summary(task: Task) -> TaskSummary:
         source=info.source,
         licence=info.licence,
         reference=info.references.get(task.protocol),
+    )
+
+
+def tunings_of(methods: Iterable[MethodChoice]) -> Iterator[TuningSummary]:
+    """Yield how weights were tuned that `tune` wrote; others do not say it, whatever lies beside them.
+
+    Args:
+        methods: Those of a run.
+    """
+    for choice in methods:
+        recipe = read_recipe(Path(choice.weights)) if choice.weights is not None else None
+        try:
+            found = _tuning_summary(choice.label, recipe) if recipe is not None else None
+        except (KeyError, TypeError, ValueError):
+            continue
+        if found is not None:
+            yield found
+
+
+def _tuning_summary(label: str, recipe: Mapping[str, Any]) -> TuningSummary:
+    method, settings, data = recipe["method"], recipe["recipe"], recipe["data"]
+    return TuningSummary(
+        method_label=label,
+        asked=method["asked"],
+        canonical=method["canonical"],
+        steps=recipe["steps"],
+        data_sha256=data["sha256"],
+        samples_sha256=data["samples_sha256"],
+        losses=tuple(loss if math.isfinite(loss) else None for loss in recipe["result"]["losses"]),
+        **{
+            name: settings[name]
+            for name in ("samples", "seed", "context_length", "learning_rate", "composition")
+        },
     )
 
 

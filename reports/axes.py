@@ -112,6 +112,16 @@ def set_value_axis(axes: Axes, panel: Panel, *, beside: Sequence[float] = ()) ->
     values = [*beside, *(drawn(panel, cell.value) for cell in panel.scored if cell.value is not None)]
     if not panel.is_perplexity or max(values) < 8 * min(values):
         return
+    set_log_values(axes)
+    set_value_label(axes, panel, remark=", log scale")
+
+
+def set_log_values(axes: Axes) -> None:
+    """Make the y axis a logarithmic one, with round numbers at its ticks.
+
+    Args:
+        axes: All that is drawn is drawn, and above 0.
+    """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_yscale("log")
@@ -121,7 +131,6 @@ def set_value_axis(axes: Axes, panel: Panel, *, beside: Sequence[float] = ()) ->
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_text(value)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(min(bottom, ticks[0]), top)
-    set_value_label(axes, panel, remark=", log scale")
 
 
 def set_value_label(axes: Axes, panel: Panel, *, remark: str = "") -> None:

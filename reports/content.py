@@ -24,6 +24,7 @@ from longbench_run.reports.suites import SUITE_NOTE, suite_tables
 from longbench_run.reports.summary import summary_blocks
 from longbench_run.reports.tables import labelled_table
 from longbench_run.reports.text import length_label, visible
+from longbench_run.reports.tuned import readable, tuned_blocks
 from longbench_run.results.best import best_cells
 from longbench_run.results.columns import TEXTS
 from longbench_run.results.entropy import entropy_cells
@@ -71,9 +72,10 @@ def _run(run: LoadedRun, against: str | None) -> Iterator[Block]:
     yield from summary_blocks(shown, header, frame)
     yield from _facts(header)
     yield from _suites(run)
+    yield from tuned_blocks(header, frame)
     best, entropies = best_cells(frame), entropy_cells(frame)
     for panel in shown:
-        yield from panel_blocks(panel, header, frame, best, entropies)
+        yield from readable(panel_blocks(panel, header, frame, best, entropies), header)
     if against is not None:
         yield from against_blocks(header, shown, against)
     yield from _methods(shown, header)

@@ -30,6 +30,8 @@ _SHEETS: Mapping[Style, tuple[str, ...]] = {
 }
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
 """Okabe and Ito 2008, without yellow and black, then wine and olive of Tol's "muted" scheme."""
+MOST_COLOURS = len(_COLOURS)
+"""Methods that differ in colour; of more, some share one and differ in marker and line."""
 _MARKERS = "s^Dv<>pP"
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 """In grey, markers and dashes are what tells lines apart."""

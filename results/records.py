@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import CoreSchema, core_schema
+
+from longbench_run.results.foreign_text import ForeignText
 
 SCHEMA_VERSION = 3
 CELL_ID_VERSION = 1
@@ -33,31 +34,6 @@ def canonical_json(value: object) -> str:
 def sha256_of(value: object) -> str:
     """Return the hex sha256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def _storable(text: str) -> str:
-    """Join surrogate pairs and put U+FFFD for lone ones: UTF-8 has no form for them."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-class _Storable:
-    """Validates foreign text; what is read from JSON is UTF-8 already, and a million texts take their time."""
-
-    @staticmethod
-    def __get_pydantic_core_schema__(_source: object, _handler: object) -> CoreSchema:
-        text = core_schema.str_schema()
-        return core_schema.json_or_python_schema(
-            json_schema=text,
-            python_schema=core_schema.no_info_after_validator_function(_storable, text),
-        )
-
-
-ForeignText = Annotated[str, _Storable]
-"""Text that a model, a file name or a library wrote."""
 
 
 class Row(BaseModel):
@@ -338,6 +314,37 @@ class ModelSummary(Row):
     """Window of pretraining, L, in tokens."""
     original_context_length_source: str
     """Where the window was read, e.g. ``config.json: max_position_embeddings``."""
+    unscaled: Mapping[str, str] = Field(default_factory=dict)
+    """Method label -> label of the method of the run that is the same without its logit scale, where there is one."""
+
+
+class TuningSummary(Row):
+    """How the weights that a method brings were tuned, where `longbench-run tune` wrote them."""
+
+    method_label: str
+    """Label of the method in this run."""
+    asked: str
+    """The method attached while tuning, as it was asked for: the same for every seed and number of samples."""
+    canonical: str
+    """The same with every parameter resolved."""
+    samples: int
+    """Samples learnt from, in each epoch."""
+    steps: int
+    """Steps of the optimizer."""
+    seed: int
+    """Seed of the choice and the order of the samples."""
+    context_length: int
+    """Tokens that the method was configured for, and the longest sample could have."""
+    learning_rate: float
+    """Peak of the schedule."""
+    composition: str
+    """Which samples were taken by length, as ``--composition`` says it."""
+    data_sha256: str
+    """Hex sha256 of the file of conversations."""
+    samples_sha256: str
+    """Hex sha256 of the token ids learnt, in order: equal for methods that learnt the same."""
+    losses: tuple[float | None, ...]
+    """Nats per response token of each step's batch; None where it was no number."""
 
 
 class RunHeader(Row):
@@ -359,6 +366,8 @@ class RunHeader(Row):
     """In the order asked for: enough for a report without the packages that made them."""
     suites: tuple[SuiteInfo, ...] = ()
     """What tasks of the run are parts of."""
+    tuned: tuple[TuningSummary, ...] = ()
+    """Methods whose weights `longbench-run tune` wrote, in the order asked for."""
     lengths: tuple[int, ...]
     """Context lengths in tokens, ascending."""
     versions: Mapping[str, str]
