@@ -28,13 +28,14 @@ SLOTS = 5
 """Tokens that a place knows in the end: the present one and the four before it."""
 SHARPNESS = 80.0
 """Logit, before the division by sqrt(head_dim), that each fast pair adds where a head looks back."""
-FAST_PAIRS = 12
-"""Pairs of dimensions that tell neighbouring positions apart: positions are found with them."""
+FAST_SHARE = 3 / 8
+"""Share of the pairs of dimensions, the fastest, that tell neighbouring positions apart: positions are found with
+them."""
 MATCH = 30.0
 """Logit of a place before which the same four tokens stand."""
 WEIGHTS = (1.0, 0.8, 0.6, 0.4)
 """How much each compared token counts, the nearest first: a part of the sequence is better than nothing."""
-COMPARERS = ((22, 700.0), (23, 1100.0))
+Comparers = tuple[tuple[int, float], ...]
 """For each head of the third layer the first pair of dimensions that it compares contents with, and the distance, in
 tokens, at which they match best. Slow pairs, for they must not turn too far between here and the end of the window;
 turned beforehand by half of that, they serve both halves."""
@@ -45,7 +46,7 @@ READ = 3.0
 
 
 @torch.no_grad()
-def write_circuit(model: LlamaForCausalLM, *, base: float) -> None:
+def write_circuit(model: LlamaForCausalLM, *, base: float, comparers: Comparers) -> None:
     """Write a copying circuit into a freshly initialised model, in place.
 
     Dimension 0 of the residual stream is the same for all tokens; positions are found with it. The rest of the first
@@ -56,6 +57,7 @@ def write_circuit(model: LlamaForCausalLM, *, base: float) -> None:
         model: Llama with three layers of two heads each and a hidden size of `SLOTS` heads, a head
             of its own, seeded.
         base: RoPE base, b.
+        comparers: Of the third layer, fit for its window.
     """
     config = model.config
     size, hidden = int(config.head_dim or 0), config.hidden_size
@@ -95,7 +97,7 @@ def write_circuit(model: LlamaForCausalLM, *, base: float) -> None:
         _look_back(second, heads[head], distance, token / norms[1], inv_freq)
         second.v_proj.weight[heads[head], slots[read]] = identity
         second.o_proj.weight[slots[written], heads[head]] = norms[1] * identity
-    for head, (first_pair, centre) in enumerate(COMPARERS):
+    for head, (first_pair, centre) in enumerate(comparers):
         _compare(
             third,
             heads[head],
@@ -106,7 +108,7 @@ def write_circuit(model: LlamaForCausalLM, *, base: float) -> None:
             held=token / norms[2],
         )
         third.v_proj.weight[heads[head], slots[0]] = identity
-        third.o_proj.weight[1:size, heads[head]][:, 1:] = READ / len(COMPARERS) * norms[2] * turned
+        third.o_proj.weight[1:size, heads[head]][:, 1:] = READ / len(comparers) * norms[2] * turned
         slowest = heads[head].start + size // 2 - 1
         marked = math.sqrt(hidden / 2)  # after RMSNorm: <s> holds the constant and its mark
         wanted = math.sqrt(SINK * math.sqrt(size))
@@ -119,7 +121,7 @@ def _look_back(
 ) -> None:
     """Let a head attend to the place ``distance`` tokens back, by the constant in dimension 0."""
     half = len(inv_freq)
-    fast = torch.arange(FAST_PAIRS)
+    fast = torch.arange(round(FAST_SHARE * half))
     wanted = math.sqrt(SHARPNESS) / constant
     for projection, turned in ((layer.q_proj, 0.0), (layer.k_proj, float(distance))):
         angles = inv_freq[fast] * turned

@@ -54,10 +54,10 @@ class Rows:
             length: Tokens in a row.
             mixture: Kind of row, of `MAKERS` -> share.
         """
-        made = [self._row(f"{stage}:{step}:{number}", length, mixture) for number in range(rows)]
+        made = [self.row(f"{stage}:{step}:{number}", length, mixture) for number in range(rows)]
         return Row(np.stack([row.ids for row in made]), np.stack([row.kinds for row in made]))
 
-    def _row(self, place: str, length: int, mixture: Mapping[str, float]) -> Row:
+    def row(self, place: str, length: int, mixture: Mapping[str, float]) -> Row:
         """Return the first row for a place that no task may ask about."""
         for attempt in count():
             draw = random.Random(f"{self.seed}:training:{place}" + (f":{attempt}" if attempt else ""))

@@ -1,4 +1,4 @@
-"""The curriculum as data: longer and longer rows, then the tasks' formats at the window."""
+"""Models and their curricula as data: longer and longer rows, then the tasks' formats at the window."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from longbench_run.harness.reference_model.circuit import Comparers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,21 @@ class Stage:
     """Kind of row -> share, as in `data.MAKERS`."""
     answer_weight: float = 1.0
     """Weight of copied and answer tokens in the loss; text has 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curriculum:
+    """A model and how it is trained."""
+
+    head_dim: int
+    """Of attention; all other sizes follow from it."""
+    window: int
+    """Native window, in tokens."""
+    comparers: Comparers
+    """Of the circuit that it begins with."""
+    stages: tuple[Stage, ...]
+    in_bfloat16: bool
+    """Whether it is computed in bfloat16: slower than float32 where matrices are small."""
 
 
 _GROWING = {
@@ -65,10 +82,7 @@ _POLISHING = {
     "books": 0.05,
 }
 
-WINDOW = 2048
-"""Native window, in tokens, of the model that is shipped."""
-
-STAGES: tuple[Stage, ...] = (
+_STAGES = (
     Stage(
         name="grow-256",
         length=256,
@@ -125,3 +139,37 @@ STAGES: tuple[Stage, ...] = (
         answer_weight=4.0,
     ),
 )
+
+BUNDLED = Curriculum(
+    head_dim=64, window=2048, comparers=((22, 700.0), (23, 1100.0)), stages=_STAGES, in_bfloat16=True
+)
+"""The model that is shipped."""
+TINY = Curriculum(
+    head_dim=32,
+    window=512,
+    comparers=((9, 175.0), (10, 275.0)),
+    stages=(
+        _STAGES[0],
+        Stage(
+            name="settle-512",
+            length=512,
+            batch=16,
+            steps=500,
+            learning_rate=(6e-4, 2e-5),
+            mixture=_SETTLING,
+            answer_weight=4.0,
+        ),
+        Stage(
+            name="reach-640",
+            length=640,
+            batch=8,
+            steps=200,
+            learning_rate=(1e-4, 1e-5),
+            mixture=_POLISHING,
+            answer_weight=4.0,
+        ),
+    ),
+    in_bfloat16=False,
+)
+"""A model of a quarter of the window, trained in minutes on a CPU, for studies that tune many variants."""
+CURRICULA: Mapping[str, Curriculum] = {"bundled": BUNDLED, "tiny": TINY}

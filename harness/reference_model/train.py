@@ -19,11 +19,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from longbench_run.harness.chat import TaskTokenizer
 from longbench_run.harness.reference_model.books import SOURCES
 from longbench_run.harness.reference_model.card import RECORD
-from longbench_run.harness.reference_model.circuit import write_circuit
+from longbench_run.harness.reference_model.circuit import SLOTS, write_circuit
 from longbench_run.harness.reference_model.data import Rows
 from longbench_run.harness.reference_model.evaluate import passkey_accuracy
 from longbench_run.harness.reference_model.row import GENERATED_SEED, Kind, Row, Source, read_book, read_books
-from longbench_run.harness.reference_model.stages import STAGES, WINDOW, Stage
+from longbench_run.harness.reference_model.stages import BUNDLED, CURRICULA, Curriculum, Stage
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer, train_tokenizer
 from longbench_run.tasks.documents import generate_document
 from longbench_run.tasks.passkey import Passkey
@@ -47,16 +47,16 @@ PADDING = 512
 """The number of predicted tokens in a step is rounded up to a multiple of this."""
 
 
-def model_config(window: int) -> LlamaConfig:
+def model_config(window: int, *, head_dim: int = BUNDLED.head_dim) -> LlamaConfig:
     """Return the architecture with a native window of ``window`` tokens."""
     return LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=320,
-        intermediate_size=384,
+        hidden_size=SLOTS * head_dim,
+        intermediate_size=6 * head_dim,
         num_hidden_layers=3,
         num_attention_heads=2,
         num_key_value_heads=2,
-        head_dim=64,
+        head_dim=head_dim,
         tie_word_embeddings=False,
         max_position_embeddings=window,
         rope_parameters={"rope_type": "default", "rope_theta": BASE},
@@ -92,6 +92,7 @@ class Training:
         output: Folder of checkpoints and of the model after each stage.
         books: Folder of ``.txt`` files to read, or None.
         seed: Seed of weights and data.
+        curriculum: Model and stages.
         device: Where to compute, ``cpu`` or ``cuda``.
         minutes_between_checkpoints: Wall-clock time that a kill can cost.
     """
@@ -102,17 +103,18 @@ class Training:
         output: Path,
         books: Path | None,
         seed: int,
+        curriculum: Curriculum = BUNDLED,
         device: str = "cpu",
         minutes_between_checkpoints: float = 2.0,
     ) -> None:
-        self.output, self.books, self.seed = output, books, seed
+        self.output, self.books, self.seed, self.curriculum = output, books, seed, curriculum
         self.seconds_between_checkpoints = 60 * minutes_between_checkpoints
         output.mkdir(parents=True, exist_ok=True)
         self.tokenizer = self._tokenizer(books)
         self.rows = Rows(Source(self.tokenizer, read_books(books, self.tokenizer)), seed=seed)
         torch.manual_seed(seed)
-        self.model = LlamaForCausalLM(model_config(STAGES[0].length))
-        write_circuit(self.model, base=BASE)
+        self.model = LlamaForCausalLM(model_config(curriculum.stages[0].length, head_dim=curriculum.head_dim))
+        write_circuit(self.model, base=BASE, comparers=curriculum.comparers)
         self.model.to(torch.device(device))  # type: ignore[arg-type] # a decorator hides its signature
         self.optimizers = optimizers(self.model)
         self.progress = Progress()
@@ -122,8 +124,8 @@ class Training:
 
     def run(self) -> None:
         """Train through every stage that is left."""
-        while self.progress.stage < len(STAGES):
-            stage = STAGES[self.progress.stage]
+        while self.progress.stage < len(self.curriculum.stages):
+            stage = self.curriculum.stages[self.progress.stage]
             self._run_stage(stage)
             self._finish_stage(stage)
         self._record()
@@ -165,7 +167,7 @@ class Training:
         # Only what is predicted goes through the head. Padded: the allocator keeps freed blocks of every size.
         padded = torch.cat([places, places.new_zeros(-len(places) % PADDING)])
         self.model.train()
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.curriculum.in_bfloat16):
             hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
             logits = self.model.lm_head(hidden[:, :-1].flatten(0, 1)[padded])[: len(places)]
         weights = torch.where(kinds >= Kind.COPIED, stage.answer_weight, 1.0)
@@ -197,7 +199,7 @@ class Training:
     def _report(self, stage: Stage, speed: float) -> None:
         progress = self.progress
         left = stage.length * stage.batch * (stage.steps - progress.step)
-        left += sum(s.length * s.batch * s.steps for s in STAGES[progress.stage + 1 :])
+        left += sum(s.length * s.batch * s.steps for s in self.curriculum.stages[progress.stage + 1 :])
         print(
             f"{stage.name} {progress.step}/{stage.steps}  loss {progress.loss:.3f}  copying {progress.copying:.3f}  "
             f"answers {progress.answers:.3f}  {progress.tokens / 1e6:.2f} M tokens  {speed:,.0f} tokens/s  "
@@ -209,7 +211,7 @@ class Training:
         """Write the model as it would be shipped, measure it as it is shipped, and go on."""
         progress = self.progress
         folder = self.output / stage.name
-        window = min(stage.length, WINDOW)
+        window = min(stage.length, self.curriculum.window)
         export(self.model, self.tokenizer, window=window, folder=folder)
         accuracy = None
         if window >= Passkey().minimum_length(TaskTokenizer(tokenizer=self.tokenizer)):
@@ -252,7 +254,7 @@ class Training:
                 for path in (sorted(self.books.glob("*.txt")) if self.books else ())
             ],
         }
-        file = self.output / STAGES[-1].name / RECORD
+        file = self.output / self.curriculum.stages[-1].name / RECORD
         file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     @property
@@ -320,7 +322,7 @@ def tokenizer_texts(books: Path | None) -> Iterator[str]:
 
 def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, window: int, folder: Path) -> None:
     """Write a model in bf16 as a Hugging Face folder."""
-    shipped = LlamaForCausalLM(model_config(window))
+    shipped = LlamaForCausalLM(model_config(window, head_dim=model.config.head_dim or 0))
     shipped.load_state_dict(model.state_dict())
     shipped.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(str(folder))
@@ -335,6 +337,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--output", type=Path, required=True, help="folder of checkpoints; a killed training goes on"
     )
     parser.add_argument("--books", type=Path, help="folder of .txt files to train on besides generated text")
+    parser.add_argument("--model", choices=sorted(CURRICULA), default="bundled", help="default bundled")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads; default: one per core"
@@ -348,5 +351,11 @@ def main(arguments: list[str] | None = None) -> int:
             f"--books must be a folder with .txt files, got {str(options.books)!r}. Leave it out to train without."
         )
     torch.set_num_threads(options.threads)
-    Training(output=options.output, books=options.books, seed=options.seed, device=options.device).run()
+    Training(
+        output=options.output,
+        books=options.books,
+        seed=options.seed,
+        curriculum=CURRICULA[options.model],
+        device=options.device,
+    ).run()
     return 0

@@ -14,7 +14,7 @@ from longbench_run.harness.chat import TaskTokenizer
 from longbench_run.harness.reference_model import data, formats
 from longbench_run.harness.reference_model.data import MAKERS
 from longbench_run.harness.reference_model.row import Kind, Refused, RowBuilder, unasked
-from longbench_run.harness.reference_model.stages import STAGES
+from longbench_run.harness.reference_model.stages import CURRICULA
 from longbench_run.harness.reference_model.wording import repeated_sentences, training_key
 from longbench_run.tasks.generated.names import ORDINARY, belongs_to_tasks, first_key, words_of
 from longbench_run.tasks.generated.pairs import pairs
@@ -194,4 +194,6 @@ def test_a_builder_cuts_what_is_too_long(rows):
 
 
 def test_every_kind_of_row_of_the_curriculum_is_one_that_is_made():
-    assert {kind for stage in STAGES for kind in stage.mixture} <= set(MAKERS)
+    assert {
+        kind for curriculum in CURRICULA.values() for stage in curriculum.stages for kind in stage.mixture
+    } <= set(MAKERS)

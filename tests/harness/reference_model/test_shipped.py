@@ -22,7 +22,7 @@ from longbench_run.harness.models.generate import generate
 from longbench_run.harness.reference_model import train
 from longbench_run.harness.reference_model.card import RECORD
 from longbench_run.harness.reference_model.evaluate import weights_sha256
-from longbench_run.harness.reference_model.stages import STAGES, WINDOW
+from longbench_run.harness.reference_model.stages import BUNDLED
 from longbench_run.harness.reference_model.tokenizer import train_tokenizer
 from longbench_run.tasks.haystacks import spanning_order
 from longbench_run.tasks.key_value import KeyValue
@@ -82,7 +82,7 @@ class TestShipped:
 
     def test_it_is_what_the_script_trains(self):
         shipped = json.loads((reference_model.path() / "config.json").read_text())
-        trained = train.model_config(WINDOW).to_dict()
+        trained = train.model_config(BUNDLED.window).to_dict()
         record = json.loads((reference_model.path() / RECORD).read_text())
         written = {"architectures", "dtype", "transformers_version", "_name_or_path"}
 
@@ -90,7 +90,7 @@ class TestShipped:
             key: trained[key] for key in shipped if key not in written
         }
         assert [(stage["stage"], stage["steps"]) for stage in record["stages"]] == [
-            (stage.name, stage.steps) for stage in STAGES
+            (stage.name, stage.steps) for stage in BUNDLED.stages
         ]
 
     def test_the_card_is_about_these_weights(self, root):

@@ -14,7 +14,7 @@ from longbench_run.harness.reference_model import __main__ as command
 from longbench_run.harness.reference_model import train
 from longbench_run.harness.reference_model.circuit import write_circuit
 from longbench_run.harness.reference_model.row import Kind
-from longbench_run.harness.reference_model.stages import Stage
+from longbench_run.harness.reference_model.stages import BUNDLED, TINY, Stage
 
 
 def copied(model, rows, *, length):
@@ -35,12 +35,12 @@ class TestCircuit:
     @pytest.mark.parametrize("length", [128, 1024])
     def test_a_model_with_it_copies_before_it_was_trained(self, fresh, rows, length):
         assert copied(fresh, rows, length=length) < 0.05
-        write_circuit(fresh, base=train.BASE)
+        write_circuit(fresh, base=train.BASE, comparers=train.BUNDLED.comparers)
 
         assert copied(fresh, rows, length=length) > 0.8
 
     def test_the_first_two_layers_look_one_token_back_and_two(self, fresh):
-        write_circuit(fresh, base=train.BASE)
+        write_circuit(fresh, base=train.BASE, comparers=train.BUNDLED.comparers)
         fresh.set_attn_implementation("eager")
         with torch.inference_mode():
             output = fresh(input_ids=torch.randint(3, 2000, (1, 300)), output_attentions=True)
@@ -51,7 +51,7 @@ class TestCircuit:
         assert min(second[head].diagonal(-2)[10:].mean() for head in range(2)) > 0.95
 
     def test_where_nothing_compares_well_the_third_layer_looks_at_the_first_token(self, fresh):
-        write_circuit(fresh, base=train.BASE)
+        write_circuit(fresh, base=train.BASE, comparers=train.BUNDLED.comparers)
         fresh.set_attn_implementation("eager")
         with torch.inference_mode():
             ids = torch.tensor([[0, *torch.randperm(1900)[:300].add(3).tolist()]])
@@ -60,26 +60,43 @@ class TestCircuit:
         assert third[:, 10:, 0].mean() > 0.5
 
 
+STAGE = Stage(
+    name="one",
+    length=160,
+    batch=1,
+    steps=3,
+    learning_rate=(1e-3, 1e-3),
+    mixture={"planted": 0.5, "copying": 0.5},
+)
+SHORT = replace(BUNDLED, stages=(STAGE, replace(STAGE, name="two", steps=2, answer_weight=2.0)))
+
+
 @pytest.fixture
-def tiny(monkeypatch, tmp_path, tokenizer):
-    """A curriculum of two short stages, in a folder that has the tokenizer."""
-    stage = Stage(
-        name="one",
-        length=160,
-        batch=1,
-        steps=3,
-        learning_rate=(1e-3, 1e-3),
-        mixture={"planted": 0.5, "copying": 0.5},
-    )
-    monkeypatch.setattr(train, "STAGES", (stage, replace(stage, name="two", steps=2, answer_weight=2.0)))
+def tiny(tmp_path, tokenizer):
+    """Return a folder that has the tokenizer."""
     tokenizer.save_pretrained(str(tmp_path / "tokenizer"))
     return tmp_path
+
+
+def test_the_tiny_model_begins_with_a_circuit_that_copies_too():
+    torch.manual_seed(0)
+    config = train.model_config(TINY.window, head_dim=TINY.head_dim)
+    model = LlamaForCausalLM(config)
+    write_circuit(model, base=train.BASE, comparers=TINY.comparers)
+    ids = torch.randint(3, train.VOCABULARY, (4, 1 + TINY.window // 2)).repeat(1, 2)
+    ids[:, 0] = config.bos_token_id
+
+    with torch.no_grad():
+        guessed = model(ids).logits.argmax(-1)
+
+    right = guessed[:, :-1] == ids[:, 1:]
+    assert right[:, TINY.window // 2 + 8 :].float().mean() > 0.6
 
 
 def test_a_killed_training_ends_where_an_uninterrupted_one_ends(tiny, tmp_path, monkeypatch):
     other = tmp_path / "other"
     shutil.copytree(tiny / "tokenizer", other / "tokenizer")
-    whole = train.Training(output=tiny, books=None, seed=5)
+    whole = train.Training(output=tiny, books=None, seed=5, curriculum=SHORT)
     whole.run()
     killed_at = {2, 4}
     step = train.Training._step
@@ -95,7 +112,9 @@ def test_a_killed_training_ends_where_an_uninterrupted_one_ends(tiny, tmp_path, 
     attempts = 0
     while True:
         attempts += 1
-        resumed = train.Training(output=other, books=None, seed=5, minutes_between_checkpoints=0)
+        resumed = train.Training(
+            output=other, books=None, seed=5, curriculum=SHORT, minutes_between_checkpoints=0
+        )
         try:
             resumed.run()
         except KeyboardInterrupt:
@@ -109,18 +128,17 @@ def test_a_killed_training_ends_where_an_uninterrupted_one_ends(tiny, tmp_path, 
     assert [entry["stage"] for entry in resumed.progress.history] == ["one", "two"]
 
 
-def test_rows_longer_than_the_window_leave_the_window_as_it_is(tiny, monkeypatch):
-    monkeypatch.setattr(train, "WINDOW", 100)
-    train.Training(output=tiny, books=None, seed=5).run()
+def test_rows_longer_than_the_window_leave_the_window_as_it_is(tiny):
+    train.Training(output=tiny, books=None, seed=5, curriculum=replace(SHORT, window=100)).run()
 
     assert AutoModelForCausalLM.from_pretrained(tiny / "two").config.max_position_embeddings == 100
 
 
-def test_a_finished_training_leaves_a_model_that_says_how_it_came_about(tiny, monkeypatch):
+def test_a_finished_training_leaves_a_model_that_says_how_it_came_about(tiny):
     books = tiny / "books"
     books.mkdir()
     (books / "pg2600_war_and_peace.txt").write_text("Well, Prince, so Genoa and Lucca are now estates. " * 99)
-    train.Training(output=tiny, books=books, seed=5).run()
+    train.Training(output=tiny, books=books, seed=5, curriculum=SHORT).run()
     record = json.loads((tiny / "two" / "training.json").read_text())
     model = AutoModelForCausalLM.from_pretrained(tiny / "two")
 

@@ -1,0 +1,202 @@
+"""Tune and measure: `python -m benchmarks.tuning_claim cpu`; killed at any time, the same command goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.tuning_claim.conversations import TEMPLATE, write_conversations
+from benchmarks.tuning_claim.editions import EDITIONS, FACTOR, HALVES, LEARNING_RATE, MAIN, WINDOWS, Edition
+from benchmarks.tuning_claim.page import write_page
+from longbench_run.harness import reference_model
+from longbench_run.harness.reference_model.stages import TINY
+from longbench_run.harness.reference_model.tokenizer import load_tokenizer
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+class Study:
+    """One edition in one folder.
+
+    Args:
+        edition: What is done.
+        folder: Of everything that is made; what is there is not made again.
+        workers: Processes side by side, with one thread each.
+    """
+
+    def __init__(self, edition: Edition, folder: Path, *, workers: int) -> None:
+        self.edition, self.folder, self.workers = edition, folder, workers
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> Path:
+        """Do what is left, and return the folder of the run that measures the variants."""
+        with self._timed("model"):
+            model = self._model()
+        with self._timed("tuning"):
+            self._tune(model)
+        with self._timed("measuring"):
+            return self._measure(model)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Part -> wall-clock seconds, over all calls."""
+        file = self.folder / "seconds.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.seconds
+            spent[part] = spent.get(part, 0.0) + time.monotonic() - started
+            (self.folder / "seconds.json").write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
+
+    def _model(self) -> Path:
+        """Return the folder of the model to tune, with a template that writes turns as tasks do."""
+        folder = self.folder / "model"
+        if folder.exists():
+            return folder
+        source = reference_model.path()
+        if self.edition.model is None:
+            training = self.folder / "training"
+            _longbench(
+                "longbench_run.harness.reference_model",
+                "train",
+                "--model",
+                "tiny",
+                "--threads",
+                "1",
+                "--output",
+                str(training),
+            )
+            source = training / TINY.stages[-1].name
+        unfinished = self.folder / "model.unfinished"
+        subprocess.run(["rm", "-rf", str(unfinished)], check=True)
+        subprocess.run(["cp", "-r", str(source), str(unfinished)], check=True)
+        tokenizer = load_tokenizer(source)
+        tokenizer.chat_template = TEMPLATE
+        tokenizer.save_pretrained(str(unfinished))
+        unfinished.replace(folder)
+        return folder
+
+    def _tune(self, model: Path) -> None:
+        data = self.folder / "conversations.jsonl"
+        if not data.exists():
+            write_conversations(
+                data,
+                load_tokenizer(model),
+                count=self.edition.conversations,
+                longest=FACTOR * self.edition.window,
+            )
+        others = [method for method in HALVES if method not in MAIN]
+        seeds = self.edition.seeds
+        for name, methods, samples in (
+            ("main", MAIN, self.edition.samples),
+            ("halves", others, self.edition.halves_samples),
+        ):
+            asked = [
+                *("tune", "--model", str(model), "--methods", ",".join(methods), "--device", "cpu"),
+                *("--context-length", f"{FACTOR}x", "--data", str(data)),
+                *("--samples", ",".join(map(str, samples)), "--learning-rate", str(LEARNING_RATE)),
+                *("--output", str(self.folder / name)),
+            ]
+            shares = [seeds[worker :: self.workers] for worker in range(min(self.workers, len(seeds)))]
+            _side_by_side([[*asked, "--seed", ",".join(map(str, share))] for share in shares])
+            # All are there: this writes the matrix of all of them.
+            _longbench("longbench_run.harness", *asked, "--seed", ",".join(map(str, seeds)))
+
+    def _measure(self, model: Path) -> Path:
+        entries: list[dict[str, Any]] = [
+            {"name": method, "label": f"{method} untuned"}
+            for method in dict.fromkeys((*MAIN, *HALVES))
+            if method != "none"
+        ]
+        for name in ("main", "halves"):
+            entries += yaml.safe_load((self.folder / name / "matrix.yaml").read_text(encoding="utf-8"))[
+                "methods"
+            ]
+        config = {
+            "models": [{"name": str(model)}],
+            "methods": entries,
+            "tasks": [dict(task) for task in self.edition.tasks],
+            "lengths": [windows * self.edition.window for windows in WINDOWS],
+            "factor": float(FACTOR),
+            "dtype": "float32",
+            "output": str(self.folder / "run"),
+        }
+        file = self.folder / "run.yaml"
+        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        devices = ",".join(["cpu"] * self.workers)
+        _longbench("longbench_run.harness", "run", "--config", str(file), "--devices", devices)
+        return self.folder / "run"
+
+
+def _longbench(module: str, *arguments: str) -> None:
+    _side_by_side([list(arguments)], module=module)
+
+
+def _side_by_side(commands: Sequence[Sequence[str]], *, module: str = "longbench_run.harness") -> None:
+    """Run commands at the same time; raise where one fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen([sys.executable, "-m", module, *command], env=environment, stdout=subprocess.DEVNULL)
+        for command in commands
+    ]
+    try:
+        codes = [process.wait() for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    if any(codes):
+        raise SystemExit(f"a part ended with exit codes {codes}; the same command goes on from there")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do an edition, or what is left of it, and write its page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning_claim", description=__doc__)
+    parser.add_argument("edition", choices=sorted(EDITIONS))
+    parser.add_argument("--seeds", help="of tuning, joined by commas; default 0,1,2,3,4")
+    parser.add_argument("--samples", help="conversations per variant, joined by commas; default 32,100,300")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/tuning_claim"), help="folder of what is made"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the page and its figures")
+    options = parser.parse_args(arguments)
+    edition = EDITIONS[options.edition]
+    if options.seeds is not None:
+        edition = replace(edition, seeds=tuple(map(int, options.seeds.split(","))))
+    if options.samples is not None:
+        samples = tuple(map(int, options.samples.split(",")))
+        edition = replace(edition, samples=samples, halves_samples=samples[-1:])
+    study = Study(edition, options.output / edition.name, workers=options.workers)
+    run = study.run()
+    words = [f"--{name} {value}" for name in ("seeds", "samples") if (value := getattr(options, name))]
+    write_page(
+        run,
+        options.results,
+        edition=edition,
+        command=" ".join(["python -m benchmarks.tuning_claim", edition.name, *words]),
+        seconds=study.seconds,
+        workers=options.workers,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""What is tuned and measured: the CPU's edition, and that of the bundled model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAIN = ("pi", "ntk_by_parts", "yarn", "abf", "entropy_abf", "entropy_abf:skip_layers=0")
+"""The paper's five, and entropy-aware ABF as its released code computes it: with every layer scaled."""
+HALVES = ("none", "log_n", "abf", "entropy_abf:skip_layers=0")
+"""The two halves of entropy-aware ABF, a larger base and a logit scale: neither, each, both."""
+FACTOR = 4
+"""Windows that are tuned for."""
+WINDOWS = (1, 2, 4, 8)
+"""Context lengths measured, in windows."""
+LEARNING_RATE = 5e-4
+"""The paper's 2e-5 moves a model of a million parameters nowhere in six steps. One rate for all methods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edition:
+    """A model, and how much of it is done."""
+
+    name: str
+    model: str | None
+    """As `--model` takes it; None: `python -m longbench_run.harness.reference_model train --model tiny` makes it."""
+    window: int
+    samples: tuple[int, ...] = (32, 100, 300)
+    """Numbers of conversations: few, a hundred, many."""
+    halves_samples: tuple[int, ...] = (100,)
+    """The same, of the halves that are not among the main methods."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    conversations: int = 400
+    """There are, of which each seed takes others."""
+    tasks: tuple[Mapping[str, Any], ...]
+    """With their samples, as in a configuration."""
+
+
+def _tasks(*, keys: int, documents: int, questions: int, rows: int) -> tuple[Mapping[str, Any], ...]:
+    return (
+        {"name": "passkey", "samples": keys},
+        {"name": "perplexity", "samples": documents},
+        {"name": "multidoc_qa", "samples": questions},
+        {"name": "key_value", "samples": questions},
+        {
+            "name": "longbench_synthetic",
+            "samples": rows,
+            "parameters": {"dataset": "trec/passage_count/passage_retrieval_en"},
+        },
+    )
+
+
+EDITIONS: Mapping[str, Edition] = {
+    edition.name: edition
+    for edition in (
+        Edition(
+            name="cpu",
+            model=None,
+            window=512,
+            tasks=_tasks(keys=20, documents=10, questions=20, rows=10),
+        ),
+        Edition(
+            name="bundled",
+            model="reference",
+            window=2048,
+            tasks=_tasks(keys=20, documents=10, questions=20, rows=10),
+        ),
+    )
+}
