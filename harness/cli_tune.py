@@ -16,6 +16,7 @@ from longbench_run.harness.grammar import parse_number
 from longbench_run.harness.lengths import parse_length
 from longbench_run.harness.methods.method import parse_methods
 from longbench_run.harness.models.spec import REFERENCE, ModelSpec
+from longbench_run.harness.tuning.processes import Processes, check_whole, processes_of
 from longbench_run.harness.tuning.recipe import COMPOSITIONS, Recipe, papers
 from longbench_run.results.durable import replace_text
 
@@ -40,43 +41,63 @@ def tune(found: argparse.Namespace) -> tuple[str, str]:
     Raises:
         LongbenchError: With one line, whatever the user can mend; there is no half-written variant then.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            f"tune: processes must be 1, got WORLD_SIZE={os.environ['WORLD_SIZE']}. Start it without a launcher."
-        )
-    planned = _plan(found)
+    processes = processes_of(os.environ)
+    with processes.joined():
+        said = _tune(found, processes)
+    return said if processes.is_first else ("", "")
+
+
+def _tune(found: argparse.Namespace, processes: Processes) -> tuple[str, str]:
+    planned = processes.agree(lambda: _plan(found, processes))
     from transformers.utils.logging import disable_progress_bar
 
-    from longbench_run.harness.tuning.memory import check_room
     from longbench_run.harness.tuning.run import StepsSaid, make_variant
 
     output = Path(found.output)
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"--output: path must be a folder, got {found.output!r}. Name another.")
     notes = "".join(_memory(planned))
     if found.dry_run:
         return "".join(_described(planned)), notes
-    for variant in planned:
-        check_room(variant.footprint, device=variant.inspected.facts.device, folder=output)
-    sys.stderr.write(notes)
+    processes.agree(lambda: _check_room(planned, output, processes))
+    if processes.is_first:
+        sys.stderr.write(notes)
     disable_progress_bar()  # one for every file read and written
-    save_every = _number("--save-every", found.save_every, whole=True, least=1)
     for variant in planned:
         trained = make_variant(
             variant,
-            save_every=save_every,
+            save_every=_save_every(found),
             overwrite=found.overwrite,
             callbacks=[StepsSaid(variant.folder.name)],
+            processes=processes,
         )
-        if not trained:
+        if not trained and processes.is_first:
             sys.stderr.write(f"{variant.folder.name}: nothing to train, it is there.\n")
     path = output / MATRIX
-    replace_text(path, _matrix(planned), temporary=path.with_name(f".{MATRIX}.new"))
+    processes.first(lambda: replace_text(path, _matrix(planned), temporary=path.with_name(f".{MATRIX}.new")))
     names = "".join(f"{variant.folder}\n" for variant in planned)
     return f"{names}Run: longbench-run run --config {path}\n", ""
 
 
-def _plan(found: argparse.Namespace) -> list[PlannedVariant]:
+def _check_room(planned: Sequence[PlannedVariant], output: Path, processes: Processes) -> None:
+    from longbench_run.harness.tuning.memory import check_room
+
+    for variant in planned:
+        check_room(
+            variant.footprint,
+            device=variant.inspected.facts.device,
+            folder=output,
+            processes=processes.local_count,
+        )
+
+
+def _save_every(found: argparse.Namespace) -> Any:
+    return _number("--save-every", found.save_every, whole=True, least=1)
+
+
+def _plan(found: argparse.Namespace, processes: Processes) -> list[PlannedVariant]:
+    check_whole(os.environ)
+    if Path(found.output).exists() and not Path(found.output).is_dir():
+        raise ConfigError(f"--output: path must be a folder, got {found.output!r}. Name another.")
+    _save_every(found)
     methods = parse_methods(found.methods)
     window = _tokens("--original-context-length", found.original_context_length)
     if found.composition not in (None, *COMPOSITIONS):
@@ -87,7 +108,7 @@ def _plan(found: argparse.Namespace) -> list[PlannedVariant]:
         model=found.model or REFERENCE,
         revision=found.revision,
         dtype="float32",
-        device=found.device or "auto",
+        device=processes.device(found.device),
         original_context_length=window,
         trust_remote_code=found.trust_remote_code,
     )
@@ -111,7 +132,7 @@ def _plan(found: argparse.Namespace) -> list[PlannedVariant]:
     seeds = _numbers("--seed", found.seed or str(Recipe.seed))
     # What the command line alone tells is said before anything heavy is imported.
     for count in samples:
-        papers(samples=count, **numbers)
+        processes.share(papers(samples=count, **numbers).batch_size)
     from longbench_run.harness.models.facts import inspect_model, resolve_device
     from longbench_run.harness.tuning.plan import plan_tuning
 

@@ -17,7 +17,7 @@ from longbench_run.harness.footprint import check_memory
 from longbench_run.harness.matrix import first_samples, plan_run
 from longbench_run.harness.plan import FirstSamples, Plan, Weights
 from longbench_run.harness.run_key import AskedWeights, output_folder, run_key
-from longbench_run.harness.weights import WeightsSpec, weights_specs
+from longbench_run.harness.weights import WeightsSpec, check_base, weights_specs
 from longbench_run.results.store import check_output, read_header
 
 if TYPE_CHECKING:
@@ -108,10 +108,15 @@ def _inspected(
     found: list[Weights] = []
     errors: list[str] = []
     windows: dict[str, int] = {}
+    bases: dict[str, ModelIdentity] = {}
     uses_chat_template = any(choice.task.info.uses_chat_template for choice in choices.tasks)
     for entry in specs:
         try:
             inspected = inspect_model(entry.spec, device=device)
+            if entry.method_weights is None:
+                bases[entry.model_label] = inspected.facts.identity
+            if entry.model_label in bases:
+                check_base(entry, bases[entry.model_label])
             chat = find_template(
                 loaded.config.chat_template if uses_chat_template else NONE,
                 inspected.tokenizer,

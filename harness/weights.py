@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longbench_run.harness.errors import ConfigError
+from longbench_run.harness.errors import ConfigError, ModelError
 from longbench_run.harness.models.adapter import find_adapter
 from longbench_run.harness.models.hub import Source, find_source
 from longbench_run.harness.models.identity import folder_revision
-from longbench_run.harness.models.spec import ModelSpec
+from longbench_run.harness.models.spec import ModelSpec, complaint
+from longbench_run.harness.tuning.variant import RECIPE, read_recipe
 from longbench_run.results.records import ModelIdentity
 
 if TYPE_CHECKING:
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     from longbench_run.harness.config import ModelEntry, RunConfig
     from longbench_run.harness.config_build import LoadedConfig
 
+logger = logging.getLogger(__name__)
+
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _ADAPTER_CONFIG = "adapter_config.json"
+_HASH = "sha256:"
+"""What the revision of a folder begins with; that of a hub model is a commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,50 @@ def _default_label(spec: ModelSpec) -> str:
 
 def _source(spec: ModelSpec) -> Source:
     return find_source(spec.model, where=f"model {spec.model}")
+
+
+def check_base(entry: WeightsSpec, base: ModelIdentity) -> None:
+    """Refuse weights that `tune` made of another model: where shapes agree they load, and measure nothing.
+
+    Weights without a recipe do not say what they were made of.
+
+    Args:
+        entry: Weights that a method brings, an adapter, or a model's own, which pass.
+        base: The model that they are measured beside.
+
+    Raises:
+        ModelError: If their recipe names another revision.
+    """
+    brought = entry.spec.adapter or entry.method_weights
+    recipe = read_recipe(Path(brought)) if brought is not None else None
+    model = recipe.get("model") if recipe is not None else None
+    tuned = model.get("revision") if isinstance(model, dict) else None
+    if brought is None or not isinstance(tuned, str) or tuned == base.revision:
+        return
+    where = f"model {entry.asked}, weights {brought}"
+    if _is_hash(tuned) != _is_hash(base.revision):
+        logger.warning(
+            "%s: whether they were tuned from this model cannot be told: one is a folder, the other a hub revision.",
+            where,
+        )
+        return
+    raise ModelError(
+        complaint(
+            where,
+            "base model",
+            f"the one that they were tuned from, {model.get('name')} at {_short(tuned)} by their {RECIPE}",
+            f"{base.name} at {_short(base.revision)}",
+            "Give that model, or tune this one.",
+        )
+    )
+
+
+def _is_hash(revision: str) -> bool:
+    return revision.startswith(_HASH)
+
+
+def _short(revision: str) -> str:
+    return revision[: len(_HASH) + 12] if _is_hash(revision) else revision[:12]
 
 
 def known_identities(specs: Sequence[WeightsSpec]) -> list[ModelIdentity] | None:

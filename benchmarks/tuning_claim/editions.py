@@ -41,7 +41,6 @@ def _tasks(*, keys: int, documents: int, questions: int, rows: int) -> tuple[Map
     return (
         {"name": "passkey", "samples": keys},
         {"name": "perplexity", "samples": documents},
-        {"name": "multidoc_qa", "samples": questions},
         {"name": "key_value", "samples": questions},
         {
             "name": "longbench_synthetic",
@@ -58,13 +57,17 @@ EDITIONS: Mapping[str, Edition] = {
             name="cpu",
             model=None,
             window=512,
+            # Two documents with a question and an answer do not fit into 512 tokens: no multidoc_qa.
             tasks=_tasks(keys=20, documents=10, questions=20, rows=10),
         ),
         Edition(
             name="bundled",
             model="reference",
             window=2048,
-            tasks=_tasks(keys=20, documents=10, questions=20, rows=10),
+            tasks=(
+                *_tasks(keys=20, documents=10, questions=20, rows=10),
+                {"name": "multidoc_qa", "samples": 20},
+            ),
         ),
     )
 }

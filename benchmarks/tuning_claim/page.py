@@ -83,7 +83,7 @@ def _named(block: Block, edition: Edition) -> Block:
     if not isinstance(block, Figure):
         return block
     return Figure(
-        name=f"tuning_claim-{edition.name}-{block.name.partition('-')[0]}",
+        name="-".join(("tuning_claim", edition.name, *block.name.partition("-")[0].split())),
         title=block.title,
         alt=block.alt,
         caption=block.caption,

@@ -69,7 +69,7 @@ def plan_tuning(
     planned = []
     for recipe in recipes:
         samples = choose_samples(encoded, recipe, window=facts.original_context_length, where=file.name)
-        footprint = tuning_footprint(inspected, recipe, longest=max(map(len, samples)))
+        longest = max(map(len, samples))
         planned += [
             PlannedVariant(
                 method=method,
@@ -77,7 +77,7 @@ def plan_tuning(
                 samples=samples,
                 folder=output / f"{_folder_name(method)}-{recipe.samples}-seed{recipe.seed}",
                 inspected=inspected,
-                footprint=footprint,
+                footprint=tuning_footprint(inspected, recipe, method, longest=longest),
                 description=_describe(method, recipe, samples, inspected, (file, encoded)),
             )
             for method in resolved

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from longbench_run.harness.attention import Applied
 from longbench_run.harness.attention.patched import patched
 from longbench_run.harness.errors import ConfigError, LongbenchError
 from longbench_run.harness.models.load import load_model
 from longbench_run.harness.tuning.loss import logits_rows, loss_by_pieces
 from longbench_run.harness.tuning.memory import CHECKPOINTS_KEPT
 from longbench_run.harness.tuning.plan import PlannedVariant
+from longbench_run.harness.tuning.processes import ALONE, Processes
 from longbench_run.harness.tuning.recipe import Recipe
 from longbench_run.harness.tuning.samples import Sample
 from longbench_run.harness.tuning.variant import (
@@ -43,6 +46,7 @@ def make_variant(
     save_every: int | None = None,
     overwrite: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
+    processes: Processes = ALONE,
 ) -> bool:
     """Train a variant, or go on where an earlier process stopped, and write it.
 
@@ -51,6 +55,7 @@ def make_variant(
         save_every: Steps between checkpoints, at least 1; default: a third of the steps.
         overwrite: Whether a variant or checkpoints of another recipe are replaced.
         callbacks: Told of every step.
+        processes: Those that train it together, joined; the first one writes.
 
     Returns:
         Whether there was something to train: a variant that is there is left as it is.
@@ -59,23 +64,30 @@ def make_variant(
         LongbenchError: With one line, whatever the user can mend; there is no half-written variant then.
     """
     folder = planned.folder
-    if not overwrite and _is_there(folder, planned):
+    if not overwrite and processes.agree(lambda: _is_there(folder, planned)):
         return False
     work = folder.with_name(f".{folder.name}.work")
+    processes.first(lambda: _begin(work, planned, overwrite=overwrite))
+    with room_on_disk(folder.parent):
+        _train_and_write(planned, work, save_every, callbacks, processes)
+    processes.first(lambda: shutil.rmtree(work))
+    return True
+
+
+def _begin(work: Path, planned: PlannedVariant, *, overwrite: bool) -> None:
+    """Make the folder of checkpoints, or leave the one that is there of the same recipe."""
     if read_recipe(work) is not None and not _is_there(work, planned, overwrite=overwrite):
         shutil.rmtree(work)
-    with room_on_disk(folder.parent):
+    folder = planned.folder.parent
+    with room_on_disk(folder):
         try:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"--output: folder must be one that can be written, got {str(folder.parent)!r} ({error.strerror}). "
+                f"--output: folder must be one that can be written, got {str(folder)!r} ({error.strerror}). "
                 "Name another."
             ) from error
         write_json(work / RECIPE, planned.description)
-        _train_and_write(planned, work, save_every, callbacks)
-    shutil.rmtree(work)
-    return True
 
 
 def _is_there(folder: Path, planned: PlannedVariant, *, overwrite: bool = False) -> bool:
@@ -94,29 +106,32 @@ def _is_there(folder: Path, planned: PlannedVariant, *, overwrite: bool = False)
 
 
 def _train_and_write(
-    planned: PlannedVariant, work: Path, save_every: int | None, callbacks: Sequence[TrainerCallback]
+    planned: PlannedVariant,
+    work: Path,
+    save_every: int | None,
+    callbacks: Sequence[TrainerCallback],
+    processes: Processes,
 ) -> None:
     inspected, recipe = planned.inspected, planned.recipe
-    loaded = load_model(inspected.spec, inspected)
+    loaded = processes.agree(lambda: load_model(inspected.spec, inspected))
     model: Any = loaded.model
-    window, length = inspected.facts.original_context_length, recipe.context_length
     if recipe.lora is not None:
         _add_adapter(model, recipe, name=inspected.source.name)
-    model.activation_checkpointing_enable({"use_reentrant": False})
-    with (
-        patched(model.config, "use_cache", model.config.use_cache),  # which the Trainer changes
-        planned.method.applied_to(model, original_context_length=window, context_length=length) as applied,
-        loss_by_pieces(model, rows=logits_rows(inspected.facts.vocabulary)),
-    ):
+    if planned.footprint.recomputes:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    with ExitStack() as stack:
+        applied = processes.agree(lambda: _attach(stack, model, planned))
         trainer = _Trainer(
             model=model,
-            args=_arguments(recipe, work, save_every, device=inspected.facts.device),
+            args=_arguments(recipe, work, save_every, device=inspected.facts.device, processes=processes),
             train_dataset=_Samples(planned.samples),
             data_collator=_tensors,
             callbacks=list(callbacks),
         )
         trainer.remove_callback(PrinterCallback)  # stdout is for results
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    if not processes.is_first:
+        return
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     model.eval()
     # The states of training are float32; the variant has the dtype of its model, so that it is loaded alike.
@@ -138,6 +153,23 @@ def _train_and_write(
     )
 
 
+def _attach(stack: ExitStack, model: Any, planned: PlannedVariant) -> Applied:
+    """Have a model compute with its method, and its own loss, until the stack is left."""
+    facts = planned.inspected.facts
+    stack.enter_context(
+        patched(model.config, "use_cache", model.config.use_cache)  # which the Trainer changes
+    )
+    applied = stack.enter_context(
+        planned.method.applied_to(
+            model,
+            original_context_length=facts.original_context_length,
+            context_length=planned.recipe.context_length,
+        )
+    )
+    stack.enter_context(loss_by_pieces(model, rows=logits_rows(facts.vocabulary)))
+    return applied
+
+
 class StepsSaid(TrainerCallback):
     """Says each step's loss on stderr.
 
@@ -150,7 +182,7 @@ class StepsSaid(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_keywords: Any) -> None:
         """Say the loss of a step."""
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and state.is_world_process_zero:
             loss = float(logs["loss"])
             sys.stderr.write(
                 f"{self._name}: step {state.global_step} of {state.max_steps}, loss {loss:.4f}\n"
@@ -193,14 +225,16 @@ class _Trainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return a sample's part of the batch's mean nll."""
+        """Return a sample's part of the batch's mean nll, times the processes, over whom gradients are averaged."""
         outputs = model(**inputs)
-        loss = outputs["loss"] / num_items_in_batch
+        loss = outputs["loss"] / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / _WHOLE).touch()
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / _WHOLE).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         adapter = Path(resume_from_checkpoint) / _ADAPTER_WEIGHTS
@@ -214,12 +248,16 @@ class _Trainer(Trainer):
         set_peft_model_state_dict(self.model, {key.removeprefix(_PREFIX): state[key] for key in state})
 
 
-def _arguments(recipe: Recipe, work: Path, save_every: int | None, *, device: str) -> TrainingArguments:
+def _arguments(
+    recipe: Recipe, work: Path, save_every: int | None, *, device: str, processes: Processes
+) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(work),
         max_steps=recipe.steps,
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=recipe.batch_size,
+        gradient_accumulation_steps=processes.share(recipe.batch_size),
+        average_tokens_across_devices=True,  # a batch's response tokens are counted over all processes
+        ddp_find_unused_parameters=False,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup_steps,
@@ -242,7 +280,8 @@ def _arguments(recipe: Recipe, work: Path, save_every: int | None, *, device: st
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-    # One device: the samples of a batch come one after the other, and methods see one model.
+    arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # whatever accelerate's configuration says
+    # One device in a process: the samples of a batch come one after the other, and methods see one model.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
 

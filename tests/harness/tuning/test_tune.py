@@ -195,6 +195,7 @@ def test_an_adapter_is_small_and_belongs_to_its_model(base, chats, tmp_path, mak
     by_adapter = {"methods": [{"name": "yarn:factor=2", "weights": str(found.folder)}], **cells}
     measure(models=str(base), output=str(tmp_path / "run"), **by_adapter)
     assert set(load(tmp_path / "run")["status"]) == {"ok"}
+    (found.folder / "recipe.json").unlink()  # which says of what model it is
     with pytest.raises(LongbenchError, match=r"adapter must be .*, got ") as caught:
         measure(models=str(other), output=str(tmp_path / "wrong"), **by_adapter)
     assert "\n" not in str(caught.value)
