@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,12 +13,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import yaml
 
 from benchmarks.tuning_claim.conversations import TEMPLATE, write_conversations
-from benchmarks.tuning_claim.editions import EDITIONS, FACTOR, HALVES, LEARNING_RATE, MAIN, WINDOWS, Edition
+from benchmarks.tuning_claim.editions import (
+    EDITIONS,
+    FACTOR,
+    HALVES,
+    LEARNING_RATES,
+    MAIN,
+    RATE_SAMPLES,
+    RATE_SEED,
+    WINDOWS,
+    Edition,
+)
 from benchmarks.tuning_claim.page import write_page
 from longbench_run.harness import reference_model
 from longbench_run.harness.reference_model.stages import TINY
@@ -43,8 +55,10 @@ class Study:
         """Do what is left, and return the folder of the run that measures the variants."""
         with self._timed("model"):
             model = self._model()
+        with self._timed("choosing the rate"):
+            rate = self._rate(model)
         with self._timed("tuning"):
-            self._tune(model)
+            self._tune(model, rate)
         with self._timed("measuring"):
             return self._measure(model)
 
@@ -72,51 +86,69 @@ class Study:
         source = reference_model.path()
         if self.edition.model is None:
             training = self.folder / "training"
-            _longbench(
-                "longbench_run.harness.reference_model",
-                "train",
-                "--model",
-                "tiny",
-                "--threads",
-                "1",
-                "--output",
-                str(training),
-            )
+            asked = ["train", "--model", "tiny", "--threads", "1", "--output", str(training)]
+            _side_by_side([asked], module="longbench_run.harness.reference_model")
             source = training / TINY.stages[-1].name
         unfinished = self.folder / "model.unfinished"
-        subprocess.run(["rm", "-rf", str(unfinished)], check=True)
-        subprocess.run(["cp", "-r", str(source), str(unfinished)], check=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(source, unfinished)
         tokenizer = load_tokenizer(source)
         tokenizer.chat_template = TEMPLATE
         tokenizer.save_pretrained(str(unfinished))
         unfinished.replace(folder)
         return folder
 
-    def _tune(self, model: Path) -> None:
-        data = self.folder / "conversations.jsonl"
-        if not data.exists():
-            write_conversations(
-                data,
-                load_tokenizer(model),
-                count=self.edition.conversations,
-                longest=FACTOR * self.edition.window,
+    @property
+    def rate_losses(self) -> dict[str, float]:
+        """Learning rate, as tune takes it -> mean loss of the last step over the main methods."""
+        return {
+            str(rate): mean(
+                json.loads(recipe.read_text(encoding="utf-8"))["result"]["losses"][-1]
+                for recipe in sorted((self.folder / "rates" / str(rate)).glob("*/recipe.json"))
             )
+            for rate in LEARNING_RATES
+        }
+
+    def _rate(self, model: Path) -> str:
+        """Return the learning rate of all methods, as tune takes it."""
+        commands = [
+            self._command(model, MAIN, samples=[RATE_SAMPLES], rate=str(rate), name=f"rates/{rate}")
+            for rate in LEARNING_RATES
+        ]
+        while commands:
+            _side_by_side([[*command, "--seed", str(RATE_SEED)] for command in commands[: self.workers]])
+            commands = commands[self.workers :]
+        losses = self.rate_losses
+        return min(losses, key=lambda rate: losses[rate])
+
+    def _tune(self, model: Path, rate: str) -> None:
         others = [method for method in HALVES if method not in MAIN]
         seeds = self.edition.seeds
         for name, methods, samples in (
             ("main", MAIN, self.edition.samples),
             ("halves", others, self.edition.halves_samples),
         ):
-            asked = [
-                *("tune", "--model", str(model), "--methods", ",".join(methods), "--device", "cpu"),
-                *("--context-length", f"{FACTOR}x", "--data", str(data)),
-                *("--samples", ",".join(map(str, samples)), "--learning-rate", str(LEARNING_RATE)),
-                *("--output", str(self.folder / name)),
-            ]
+            asked = self._command(model, methods, samples=samples, rate=rate, name=name)
             shares = [seeds[worker :: self.workers] for worker in range(min(self.workers, len(seeds)))]
             _side_by_side([[*asked, "--seed", ",".join(map(str, share))] for share in shares])
             # All are there: this writes the matrix of all of them.
-            _longbench("longbench_run.harness", *asked, "--seed", ",".join(map(str, seeds)))
+            _side_by_side([[*asked, "--seed", ",".join(map(str, seeds))]])
+
+    def _command(
+        self, model: Path, methods: Sequence[str], *, samples: Sequence[int], rate: str, name: str
+    ) -> list[str]:
+        """Return a tuning command without its seeds."""
+        data = self.folder / "conversations.jsonl"
+        if not data.exists():
+            longest = FACTOR * self.edition.window
+            write_conversations(
+                data, load_tokenizer(model), count=self.edition.conversations, longest=longest
+            )
+        return [
+            *("tune", "--model", str(model), "--methods", ",".join(methods), "--device", "cpu"),
+            *("--context-length", f"{FACTOR}x", "--data", str(data), "--learning-rate", rate),
+            *("--samples", ",".join(map(str, samples)), "--output", str(self.folder / name)),
+        ]
 
     def _measure(self, model: Path) -> Path:
         entries: list[dict[str, Any]] = [
@@ -140,12 +172,8 @@ class Study:
         file = self.folder / "run.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         devices = ",".join(["cpu"] * self.workers)
-        _longbench("longbench_run.harness", "run", "--config", str(file), "--devices", devices)
+        _side_by_side([["run", "--config", str(file), "--devices", devices]])
         return self.folder / "run"
-
-
-def _longbench(module: str, *arguments: str) -> None:
-    _side_by_side([list(arguments)], module=module)
 
 
 def _side_by_side(commands: Sequence[Sequence[str]], *, module: str = "longbench_run.harness") -> None:
@@ -193,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         edition=edition,
         command=" ".join(["python -m benchmarks.tuning_claim", edition.name, *words]),
         seconds=study.seconds,
+        rates=study.rate_losses,
         workers=options.workers,
     )
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.tuning_claim.claims import Judged, claims, judged
-from benchmarks.tuning_claim.editions import FACTOR, HALVES, LEARNING_RATE, WINDOWS, Edition
+from benchmarks.tuning_claim.editions import FACTOR, HALVES, RATE_SAMPLES, WINDOWS, Edition
 from longbench_run.reports.document import (
     FIGURES,
     Block,
@@ -42,7 +42,14 @@ _MEAN = "longbench_mean_of_12"
 
 
 def write_page(
-    run: Path, folder: Path, *, edition: Edition, command: str, seconds: Mapping[str, float], workers: int
+    run: Path,
+    folder: Path,
+    *,
+    edition: Edition,
+    command: str,
+    seconds: Mapping[str, float],
+    rates: Mapping[str, float],
+    workers: int,
 ) -> Path:
     """Write ``tuning_claim-EDITION.md`` and its figures.
 
@@ -52,6 +59,7 @@ def write_page(
         edition: What was done.
         command: How it was asked.
         seconds: Part -> wall-clock seconds.
+        rates: Learning rate -> loss that it was chosen by.
         workers: Processes side by side.
 
     Returns:
@@ -60,7 +68,7 @@ def write_page(
     header = read_header(run)
     measured = TunedRun(header, load(run))
     blocks = [
-        *_introduction(edition, command, seconds, workers),
+        *_introduction(edition, command, seconds, rates, workers),
         *_tables(measured, edition),
         *_claims(measured, edition),
         *_halves(measured, edition),
@@ -92,7 +100,11 @@ def _named(block: Block, edition: Edition) -> Block:
 
 
 def _introduction(
-    edition: Edition, command: str, seconds: Mapping[str, float], workers: int
+    edition: Edition,
+    command: str,
+    seconds: Mapping[str, float],
+    rates: Mapping[str, float],
+    workers: int,
 ) -> Iterator[Block]:
     yield Heading(text=text(f"The claim of entropy-aware ABF in miniature: edition {edition.name}"), level=1)
     yield Listing(text=command)
@@ -111,8 +123,9 @@ def _introduction(
             text(f"samples {', '.join(map(str, edition.samples))} of {edition.conversations} conversations"),
             text(f"seeds {', '.join(map(str, edition.seeds))}: which conversations, and their order"),
             text(
-                f"the paper's recipe but for the learning rate, {LEARNING_RATE:g} (paper 2e-5, which moves so small a model "
-                "nowhere in six steps), and float32; one rate for all methods, chosen before any was measured"
+                "the paper's recipe but for float32 and the learning rate, one for all methods: the lowest mean loss of the "
+                f"main methods in the last step, with {RATE_SAMPLES} samples of a seed of its own, among "
+                + ", ".join(f"{rate} ({loss:.3f})" for rate, loss in rates.items())
             ),
             text(
                 f"time: {parts}; {sum(seconds.values()) / 60:.0f} min in all, {workers} processes on {os.cpu_count()} cores "
