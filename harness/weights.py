@@ -132,9 +132,10 @@ def check_base(entry: WeightsSpec, base: ModelIdentity) -> None:
     """
     brought = entry.spec.adapter or entry.method_weights
     recipe = read_recipe(Path(brought)) if brought is not None else None
-    model = recipe.get("model") if recipe is not None else None
-    tuned = model.get("revision") if isinstance(model, dict) else None
-    if brought is None or not isinstance(tuned, str) or tuned == base.revision:
+    model = (recipe or {}).get("model")
+    model = model if isinstance(model, dict) else {}
+    tuned = model.get("revision")
+    if not isinstance(tuned, str) or tuned == base.revision:
         return
     where = f"model {entry.asked}, weights {brought}"
     if _is_hash(tuned) != _is_hash(base.revision):
