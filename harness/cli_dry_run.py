@@ -52,7 +52,7 @@ def describe(prepared: PreparedRun, *, as_json: bool) -> str:
             *reasons,
             "",
             f"{len(estimates)} cells, {sum(e.samples for e in estimates)} samples, "
-            f"{sum(e.tokens for e in estimates):,} tokens: roughly {_duration(duration)} on {device} "
+            f"{sum(e.tokens for e in estimates):,} tokens: roughly {duration_text(duration)} on {device} "
             "(an order of magnitude; what is stored already is counted too).",
             *_memory(prepared),
             f"Output: {prepared.folder}",
@@ -134,7 +134,8 @@ def _machine_readable(
     }
 
 
-def _duration(seconds_: float) -> str:
+def duration_text(seconds_: float) -> str:
+    """Return a duration in whole hours, minutes or seconds."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds_ >= 1.5 * size:
             return f"{seconds_ / size:.0f} {unit}"

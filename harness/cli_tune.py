@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from longbench_run.harness.cli_dry_run import duration_text
 from longbench_run.harness.errors import ConfigError, unknown_name
 from longbench_run.harness.footprint import gibibytes
 from longbench_run.harness.grammar import parse_number
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from longbench_run.harness.tuning.plan import PlannedVariant
 
+_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 MATRIX = "matrix.yaml"
 """Configuration of a run that measures the variants."""
 
@@ -56,7 +58,7 @@ def _tune(found: argparse.Namespace, processes: Processes) -> tuple[str, str]:
     output = Path(found.output)
     notes = "".join(_memory(planned))
     if found.dry_run:
-        return "".join(_described(planned)), notes
+        return "".join([*_described(planned), *_cost(planned)]), notes
     processes.agree(lambda: _check_room(planned, output, processes))
     if processes.is_first:
         sys.stderr.write(notes)
@@ -172,9 +174,38 @@ def _described(planned: Sequence[PlannedVariant]) -> list[str]:
         tokens = variant.description["data"]["tokens"]
         lines.append(
             f"{variant.folder}: {variant.method.canonical}, {variant.recipe.steps} steps of "
-            f"{variant.recipe.batch_size} samples, {tokens} tokens; differs from the paper: {differences or 'nothing'}\n"
+            f"{variant.recipe.batch_size} samples, {tokens:,} tokens; differs from the paper: {differences or 'nothing'}\n"
         )
     return lines
+
+
+def _cost(planned: Sequence[PlannedVariant]) -> Iterator[str]:
+    """Yield what the variants take together, here and on GPUs that need not be here."""
+    from longbench_run.harness.tuning import cost
+
+    tokens = sum(variant.description["data"]["tokens"] for variant in planned)
+    computed = sum(map(cost.operations, planned))
+    variants = "1 variant" if len(planned) == 1 else f"{len(planned)} variants"
+    alone, shared = (
+        duration_text(sum(cost.seconds(variant, gpus=gpus) for variant in planned)) for gpus in (1, cost.GPUS)
+    )
+    yield (
+        f"{variants}, {tokens:,} tokens, {_operations(computed)}: roughly {alone} on 1 GPU, {shared} on "
+        f"{cost.GPUS} ({cost.GPU} at {cost.UTILISATION:.0%} of its {_operations(cost.PEAK)}/s in bfloat16: an order of "
+        "magnitude; what is there already is counted too).\n"
+    )
+    needed = max((cost.gpu_memory(variant) for variant in planned), key=lambda memory: memory.together)
+    verdict = ": too much" if needed.alone > cost.GPU_BYTES else ""
+    yield (
+        f"Memory of a GPU: about {gibibytes(needed.alone)} where it is alone, {gibibytes(needed.together)} as one of "
+        f"{cost.GPUS} that each hold the whole model, of the {gibibytes(cost.GPU_BYTES)} of an {cost.GPU}{verdict}. Split "
+        f"over {cost.GPUS}, which `tune` does not do: at most {gibibytes(needed.split)} each.\n"
+    )
+
+
+def _operations(count: float) -> str:
+    size, unit = next((pair for pair in _UNITS if count >= pair[0]), _UNITS[-1])
+    return f"{count / size:.1f} {unit}".replace(".0 ", " ")
 
 
 def _matrix(planned: Sequence[PlannedVariant]) -> str:

@@ -77,6 +77,8 @@ def workspace(tmp_path_factory):
         cached(folder / "hub" / f"models--{name.replace('/', '--')}", family, window)
     for size in ("0.1k", "1k", "3.5k"):
         released_eabf(folder / "hub" / f"models--Arist12--eabf-llama2-7b-chat-{size}")
+    for method in read_yaml(config_path("recipes/entropy-abf-tuned.yaml"))["methods"]:
+        model_folder(folder / method["weights"], LlamaConfig, 4096)
     (folder / "rows").mkdir()
     for name, dataset in DATASETS.items():
         answer = {"retrieval": "Paragraph 1", "retrieval_zh": "段落1"}.get(dataset.metric, "1")
