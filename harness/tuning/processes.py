@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from longbench_run.harness.errors import ConfigError, LongbenchError
 
 T = TypeVar("T")
+
+_kept: list[Any] = []
+"""Groups that were joined. What averages gradients would free the last reference while it holds the interpreter's lock,
+for which a thread of the group may wait that freeing waits for (torch 2.13, gloo)."""
 
 _SPLITTING = {
     "ACCELERATE_USE_FSDP": "FSDP",
@@ -73,9 +77,10 @@ class Processes:
         if self.count == 1:
             yield
             return
-        from torch.distributed import destroy_process_group, init_process_group
+        from torch.distributed import destroy_process_group, group, init_process_group
 
         init_process_group()  # for CPU and GPU; accelerate takes it as it is
+        _kept.append(group.WORLD)
         try:
             yield
         finally:

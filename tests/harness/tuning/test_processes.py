@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -90,11 +92,18 @@ def test_two_processes_make_what_one_makes(base, chats, tmp_path, capsys):
     ]
     together = tmp_path / "together"
     command = [sys.executable, "-c", STARTED, str(together), free_ports(3), *words]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     alone = tmp_path / "alone"
     assert main(["tune", *words, "--output", str(alone), "--batch-size", "4"]) == 0
     capsys.readouterr()
-    out, err = started.communicate(timeout=200)
+    try:
+        out, err = started.communicate(timeout=200)
+    finally:
+        if started.returncode is None:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.communicate()
     other_out, other_err = (Path(f"{together}.{name}").read_text() for name in ("out", "err"))
 
     assert started.returncode == 0, err + other_err
