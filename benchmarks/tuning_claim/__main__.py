@@ -32,7 +32,8 @@ from benchmarks.tuning_claim.editions import (
 )
 from benchmarks.tuning_claim.page import write_page
 from longbench_run.harness import reference_model
-from longbench_run.harness.reference_model.stages import TINY
+from longbench_run.harness.cli_tune import MATRIX
+from longbench_run.harness.reference_model.stages import CURRICULA
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -84,11 +85,11 @@ class Study:
         if folder.exists():
             return folder
         source = reference_model.path()
-        if self.edition.model is None:
+        if self.edition.trained is not None:
             training = self.folder / "training"
-            asked = ["train", "--model", "tiny", "--threads", "1", "--output", str(training)]
+            asked = ["train", "--model", self.edition.trained, "--threads", "1", "--output", str(training)]
             _side_by_side([asked], module="longbench_run.harness.reference_model")
-            source = training / TINY.stages[-1].name
+            source = training / CURRICULA[self.edition.trained].stages[-1].name
         unfinished = self.folder / "model.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(source, unfinished)
@@ -157,9 +158,8 @@ class Study:
             if method != "none"
         ]
         for name in ("main", "halves"):
-            entries += yaml.safe_load((self.folder / name / "matrix.yaml").read_text(encoding="utf-8"))[
-                "methods"
-            ]
+            matrix = yaml.safe_load((self.folder / name / MATRIX).read_text(encoding="utf-8"))
+            entries += matrix["methods"]
         config = {
             "models": [{"name": str(model)}],
             "methods": entries,

@@ -28,8 +28,8 @@ class Edition:
     """A model, and how much of it is done."""
 
     name: str
-    model: str | None
-    """As `--model` takes it; None: `python -m longbench_run.harness.reference_model train --model tiny` makes it."""
+    trained: str | None
+    """What `python -m longbench_run.harness.reference_model train --model` makes for it; None: the bundled model."""
     window: int
     samples: tuple[int, ...] = (32, 100, 300)
     """Numbers of conversations: few, a hundred, many."""
@@ -60,14 +60,14 @@ EDITIONS: Mapping[str, Edition] = {
     for edition in (
         Edition(
             name="cpu",
-            model=None,
+            trained="tiny",
             window=512,
             # Two documents with a question and an answer do not fit into 512 tokens: no multidoc_qa.
             tasks=_tasks(keys=20, documents=10, questions=20, rows=10),
         ),
         Edition(
             name="bundled",
-            model="reference",
+            trained=None,
             window=2048,
             tasks=(
                 *_tasks(keys=20, documents=10, questions=20, rows=10),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.tuning_claim.claims import Judged, claims, judged
 from benchmarks.tuning_claim.editions import FACTOR, HALVES, RATE_SAMPLES, WINDOWS, Edition
@@ -75,7 +74,13 @@ def write_page(
         *_paper(),
     ]
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    named = [_named(block, edition) for block in blocks]
+    figures = iter(("quality", "loss"))
+    named = [
+        replace(block, name=f"tuning_claim-{edition.name}-{next(figures)}")
+        if isinstance(block, Figure)
+        else block
+        for block in blocks
+    ]
     for block in named:
         if isinstance(block, Figure):
             with house_style():
@@ -84,19 +89,6 @@ def write_page(
     path = folder / f"tuning_claim-{edition.name}.md"
     path.write_text(markdown(named), encoding="utf-8")
     return path
-
-
-def _named(block: Block, edition: Edition) -> Block:
-    """Return a figure under a name that tells it from other pages' figures."""
-    if not isinstance(block, Figure):
-        return block
-    return Figure(
-        name="-".join(("tuning_claim", edition.name, *block.name.partition("-")[0].split())),
-        title=block.title,
-        alt=block.alt,
-        caption=block.caption,
-        draw=block.draw,
-    )
 
 
 def _introduction(
@@ -108,10 +100,10 @@ def _introduction(
 ) -> Iterator[Block]:
     yield Heading(text=text(f"The claim of entropy-aware ABF in miniature: edition {edition.name}"), level=1)
     yield Listing(text=command)
-    size = "the bundled model" if edition.model else "a model of a million parameters, trained for this"
+    model = "the bundled model" if edition.trained is None else f"a {edition.trained} model, trained for this"
     yield Paragraph(
         text=text(
-            f"{size[0].upper()}{size[1:]}, window {edition.window} tokens, is tuned at {FACTOR} windows with each method "
+            f"{model[0].upper()}{model[1:]}, window {edition.window} tokens, is tuned at {FACTOR} windows with each method "
             "attached, all weights, on conversations that are generated; nothing in them is asked for by a task. It is "
             "then measured at 1, 2, 4 and 8 windows. What is found is reported as it is found."
         )
@@ -129,7 +121,7 @@ def _introduction(
             ),
             text(
                 f"time: {parts}; {sum(seconds.values()) / 60:.0f} min in all, {workers} processes on {os.cpu_count()} cores "
-                f"({platform.machine()}, {torch.get_default_dtype()})".replace("torch.", "")
+                f"({platform.machine()})"
             ),
             text(versions),
         )

@@ -25,6 +25,7 @@ from longbench_run.harness.reference_model.evaluate import passkey_accuracy
 from longbench_run.harness.reference_model.row import GENERATED_SEED, Kind, Row, Source, read_book, read_books
 from longbench_run.harness.reference_model.stages import BUNDLED, CURRICULA, Curriculum, Stage
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer, train_tokenizer
+from longbench_run.harness.tuning.denormals import denormals_are_zero
 from longbench_run.tasks.documents import generate_document
 from longbench_run.tasks.passkey import Passkey
 
@@ -126,7 +127,8 @@ class Training:
         """Train through every stage that is left."""
         while self.progress.stage < len(self.curriculum.stages):
             stage = self.curriculum.stages[self.progress.stage]
-            self._run_stage(stage)
+            with denormals_are_zero():
+                self._run_stage(stage)
             self._finish_stage(stage)
         self._record()
 

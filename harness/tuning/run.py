@@ -18,6 +18,7 @@ from longbench_run.harness.attention import Applied
 from longbench_run.harness.attention.patched import patched
 from longbench_run.harness.errors import ConfigError, LongbenchError
 from longbench_run.harness.models.load import load_model
+from longbench_run.harness.tuning.denormals import denormals_are_zero
 from longbench_run.harness.tuning.loss import logits_rows, loss_by_pieces
 from longbench_run.harness.tuning.memory import CHECKPOINTS_KEPT
 from longbench_run.harness.tuning.plan import PlannedVariant
@@ -167,6 +168,7 @@ def _attach(stack: ExitStack, model: Any, planned: PlannedVariant) -> Applied:
         )
     )
     stack.enter_context(loss_by_pieces(model, rows=logits_rows(facts.vocabulary)))
+    stack.enter_context(denormals_are_zero())
     return applied
 
 

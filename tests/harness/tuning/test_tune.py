@@ -322,3 +322,20 @@ def test_a_full_disk_is_told_before_and_while_it_fills(base, chats, tmp_path, mo
 
     assert main(["tune", *common]) == 0
     assert (output / "pi-8-seed0" / "recipe.json").exists()
+
+
+def test_training_computes_no_denormals_and_leaves_the_thread_as_it_was(base, chats, tmp_path, monkeypatch):
+    smallest = torch.tensor(torch.finfo(torch.float32).tiny)
+    seen = []
+    compute_loss = run._Trainer.compute_loss
+
+    def watched(self, *arguments, **keywords):
+        seen.append(float(smallest / 2))
+        return compute_loss(self, *arguments, **keywords)
+
+    monkeypatch.setattr(run._Trainer, "compute_loss", watched)
+    run.make_variant(planned(base, chats, tmp_path))
+
+    assert seen
+    assert set(seen) == {0.0}
+    assert float(smallest / 2) > 0
