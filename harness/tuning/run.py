@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback
 
 from longbench_run.harness.attention import Applied
 from longbench_run.harness.attention.patched import patched
@@ -20,11 +18,10 @@ from longbench_run.harness.errors import ConfigError, LongbenchError
 from longbench_run.harness.models.load import load_model
 from longbench_run.harness.tuning.denormals import denormals_are_zero
 from longbench_run.harness.tuning.loss import logits_rows, loss_by_pieces
-from longbench_run.harness.tuning.memory import CHECKPOINTS_KEPT
 from longbench_run.harness.tuning.plan import PlannedVariant
 from longbench_run.harness.tuning.processes import ALONE, Processes
 from longbench_run.harness.tuning.recipe import Recipe
-from longbench_run.harness.tuning.samples import Sample
+from longbench_run.harness.tuning.trainer import WHOLE, Samples, SampleTrainer, arguments_of, tensors
 from longbench_run.harness.tuning.variant import (
     RECIPE,
     is_planned,
@@ -33,12 +30,6 @@ from longbench_run.harness.tuning.variant import (
     write_json,
     write_variant,
 )
-
-_WHOLE = "whole"
-"""File in a checkpoint that is written last."""
-_ADAPTER_WEIGHTS = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
-"""What peft writes before the names of weights, and a model that it does not wrap has not."""
 
 
 def make_variant(
@@ -122,36 +113,33 @@ def _train_and_write(
         model.activation_checkpointing_enable({"use_reentrant": False})
     with ExitStack() as stack:
         applied = processes.agree(lambda: _attach(stack, model, planned))
-        trainer = _Trainer(
+        trainer = SampleTrainer(
             model=model,
-            args=_arguments(recipe, work, save_every, device=inspected.facts.device, processes=processes),
-            train_dataset=_Samples(planned.samples),
-            data_collator=_tensors,
+            args=arguments_of(recipe, work, save_every, device=inspected.facts.device, processes=processes),
+            train_dataset=Samples(planned.samples),
+            data_collator=tensors,
             callbacks=list(callbacks),
         )
         trainer.remove_callback(PrinterCallback)  # stdout is for results
         trainer.train(resume_from_checkpoint=_last_checkpoint(work))
-    if not processes.is_first:
-        return
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    model.eval()
+    processes.first(lambda: _write(planned, model, {"losses": losses, "applied_hash": applied.hash}))
+
+
+def _write(planned: PlannedVariant, model: Any, result: dict[str, Any]) -> None:
+    inspected, is_whole = planned.inspected, planned.recipe.lora is None
     # The states of training are float32; the variant has the dtype of its model, so that it is loaded alike.
     stored = getattr(inspected.config, "dtype", None) or torch.float32
-    recipe_with_result = {
-        **planned.description,
-        "result": {
-            "losses": losses,
-            "applied_hash": applied.hash,
-            "stored_dtype": str(stored).removeprefix("torch."),
-        },
-    }
-    write_variant(
-        planned.folder,
-        model=model.to(stored) if recipe.lora is None else model,
-        tokenizer=inspected.tokenizer if recipe.lora is None else None,
-        recipe=recipe_with_result,
-        exported=_exported(planned),
-    )
+    result["stored_dtype"] = str(stored).removeprefix("torch.")
+    model.eval()
+    with room_on_disk(planned.folder.parent):
+        write_variant(
+            planned.folder,
+            model=model.to(stored) if is_whole else model,
+            tokenizer=inspected.tokenizer if is_whole else None,
+            recipe={**planned.description, "result": result},
+            exported=_exported(planned),
+        )
 
 
 def _attach(stack: ExitStack, model: Any, planned: PlannedVariant) -> Applied:
@@ -191,105 +179,8 @@ class StepsSaid(TrainerCallback):
             )
 
 
-class _Samples(Dataset[Sample]):
-    """Samples in the order in which they are learnt."""
-
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
-
-def _tensors(batch: Sequence[Sample]) -> dict[str, Tensor]:
-    """Return one sample as a batch: nothing is padded, a batch of the recipe is accumulated."""
-    (sample,) = batch
-    return {"input_ids": torch.tensor([sample.token_ids]), "labels": torch.tensor([sample.labels])}
-
-
-class _Trainer(Trainer):
-    """Learns samples in their order, each response token with the same weight, and marks whole checkpoints."""
-
-    loss_is_scaled_for_ga = True
-
-    def __init__(self, **keywords: Any) -> None:
-        super().__init__(**keywords)
-        # So that the response tokens of a whole batch are counted.
-        self.model_accepts_loss_kwargs = True
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        samples: Any = self.train_dataset if train_dataset is None else train_dataset
-        return SequentialSampler(samples)
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Return a sample's part of the batch's mean nll, times the processes, over whom gradients are averaged."""
-        outputs = model(**inputs)
-        loss = outputs["loss"] / num_items_in_batch * self.accelerator.num_processes
-        return (loss, outputs) if return_outputs else loss
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / _WHOLE).touch()
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        adapter = Path(resume_from_checkpoint) / _ADAPTER_WEIGHTS
-        if not adapter.exists():
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        from peft import set_peft_model_state_dict
-        from peft.utils import load_peft_weights
-
-        state = load_peft_weights(resume_from_checkpoint, device="cpu")
-        set_peft_model_state_dict(self.model, {key.removeprefix(_PREFIX): state[key] for key in state})
-
-
-def _arguments(
-    recipe: Recipe, work: Path, save_every: int | None, *, device: str, processes: Processes
-) -> TrainingArguments:
-    arguments = TrainingArguments(
-        output_dir=str(work),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=processes.share(recipe.batch_size),
-        average_tokens_across_devices=True,  # a batch's response tokens are counted over all processes
-        ddp_find_unused_parameters=False,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_steps,
-        optim="adamw_torch",
-        adam_beta1=recipe.beta1,
-        adam_beta2=recipe.beta2,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        seed=recipe.seed,
-        bf16=recipe.precision == "bfloat16",
-        use_cpu=device == "cpu",
-        save_strategy="steps",
-        save_steps=save_every or max(1, recipe.steps // 3),
-        save_total_limit=CHECKPOINTS_KEPT,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
-    arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # whatever accelerate's configuration says
-    # One device in a process: the samples of a batch come one after the other, and methods see one model.
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
-
-
 def _last_checkpoint(work: Path) -> str | None:
-    found = [path.parent for path in work.glob(f"checkpoint-*/{_WHOLE}")]
+    found = [path.parent for path in work.glob(f"checkpoint-*/{WHOLE}")]
     return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
 
 

@@ -137,5 +137,6 @@ def test_activations_are_told_near_to_what_lives(base, tmp_path, method, lora, r
     assert found.footprint.recomputes is recomputes
 
     told = found.footprint.activations + found.footprint.gradients
-    # An allocator takes more than what lives: a process grows by 0.75 to 0.95 of what is told.
-    assert 1 < told / peak_of_a_sample(found) < 4
+    # An allocator takes more than what lives: a process grows by 0.7 to 0.95 of what is told.
+    least = memory._HOLES if found.method.bands() is None else 1
+    assert least < told / peak_of_a_sample(found) < 4

@@ -17,7 +17,7 @@ from longbench_run.harness.cli import main
 from longbench_run.harness.errors import LongbenchError
 from longbench_run.harness.methods import parse_method
 from longbench_run.harness.models.spec import ModelSpec
-from longbench_run.harness.tuning import memory, plan, run, variant
+from longbench_run.harness.tuning import memory, plan, run, trainer, variant
 from longbench_run.harness.tuning.conversations import read_conversations
 from longbench_run.harness.tuning.recipe import papers
 from longbench_run.harness.tuning.samples import encode_all
@@ -327,13 +327,13 @@ def test_a_full_disk_is_told_before_and_while_it_fills(base, chats, tmp_path, mo
 def test_training_computes_no_denormals_and_leaves_the_thread_as_it_was(base, chats, tmp_path, monkeypatch):
     smallest = torch.tensor(torch.finfo(torch.float32).tiny)
     seen = []
-    compute_loss = run._Trainer.compute_loss
+    compute_loss = trainer.SampleTrainer.compute_loss
 
     def watched(self, *arguments, **keywords):
         seen.append(float(smallest / 2))
         return compute_loss(self, *arguments, **keywords)
 
-    monkeypatch.setattr(run._Trainer, "compute_loss", watched)
+    monkeypatch.setattr(trainer.SampleTrainer, "compute_loss", watched)
     run.make_variant(planned(base, chats, tmp_path))
 
     assert seen
