@@ -14,8 +14,8 @@ _SMALLEST_NORMAL = torch.finfo(torch.float32).tiny
 def denormals_are_zero() -> Iterator[None]:
     """Have this thread, and with it autograd on a CPU, compute no denormal numbers for as long as the block takes.
 
-    Where attention is sharp, most gradients of its logits are such numbers: they move no weight, and a backward pass
-    takes three times as long. Processors that cannot do it compute them.
+    Where attention is sharp, most gradients of its logits are such numbers: they move no weight, and take
+    most of the time of a backward pass. Processors that cannot do it compute them.
     """
     were_zero = _are_zero()
     torch.set_flush_denormal(True)
