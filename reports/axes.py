@@ -13,6 +13,8 @@ from longbench_run.reports.text import length_label, multiple_label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from longbench_run.reports.figures import MethodStyle
+
 _LARGEST_NLL = 230.0
 """A perplexity above 1e100 is drawn there: the limits of an axis must stay finite."""
 _LONGEST_LABEL = 12.0
@@ -205,3 +207,46 @@ def _tick_text(value: float) -> str:
     mantissa, exponent = f"{value:.0e}".split("e")
     power = "10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return power if mantissa == "1" else f"{mantissa}·{power}"
+
+
+def draw_line(
+    axes: Axes,
+    x: Sequence[float],
+    values: Sequence[float],
+    bounds: tuple[Sequence[float], Sequence[float]],
+    style: MethodStyle,
+    *,
+    is_in_front: bool = False,
+) -> None:
+    """Draw a method's line with its markers and intervals; it is broken where a value is NaN.
+
+    Args:
+        axes: Where.
+        x: Place of each value.
+        values: As drawn.
+        bounds: Lower and upper ends of their intervals; a value itself where it has none.
+        style: Of the method.
+        is_in_front: Whether other lines pass behind it.
+    """
+    from matplotlib import rcParams
+
+    low, high = bounds
+    width = float(rcParams["lines.linewidth"])
+    axes.errorbar(
+        x,
+        values,
+        yerr=[
+            [v - bound for v, bound in zip(values, low, strict=True)],
+            [bound - v for v, bound in zip(values, high, strict=True)],
+        ],
+        color=style.colour,
+        linestyle=style.line,
+        marker=style.marker,
+        markerfacecolor=style.face,
+        markeredgecolor=style.edge,
+        markeredgewidth=style.edge_width,
+        elinewidth=0.55 * width,
+        capsize=1.1 * width,
+        capthick=0.55 * width,
+        zorder=4 if is_in_front else 3,
+    )

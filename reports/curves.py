@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from longbench_run.reports.axes import drawn, set_length_axis, set_value_axis, thin_out_lengths
+from longbench_run.reports.axes import draw_line, drawn, set_length_axis, set_value_axis, thin_out_lengths
 from longbench_run.reports.captions import about, absence, caption
 from longbench_run.reports.document import Block, Figure
 from longbench_run.reports.figures import (
@@ -151,8 +151,6 @@ def _draw_method(
     axes: Axes, panel: Panel, method: str, style: MethodStyle, shift: float, *, has_band: bool
 ) -> None:
     """Draw one line; it is broken where a cell has no value."""
-    from matplotlib import rcParams
-
     x, y, low, high = [], [], [], []
     for length in panel.lengths:
         cell = panel.cells.get((method, length))
@@ -161,25 +159,7 @@ def _draw_method(
         y.append(value)
         low.append(value if cell is None or cell.low is None else min(value, drawn(panel, cell.low)))
         high.append(value if cell is None or cell.high is None else max(value, drawn(panel, cell.high)))
-    width = float(rcParams["lines.linewidth"])
-    axes.errorbar(
-        x,
-        y,
-        yerr=[
-            [v - bound for v, bound in zip(y, low, strict=True)],
-            [b - v for v, b in zip(y, high, strict=True)],
-        ],
-        color=style.colour,
-        linestyle=style.line,
-        marker=style.marker,
-        markerfacecolor=style.face,
-        markeredgecolor=style.edge,
-        markeredgewidth=style.edge_width,
-        elinewidth=0.55 * width,
-        capsize=1.1 * width,
-        capthick=0.55 * width,
-        zorder=4 if method == BASELINE else 3,
-    )
+    draw_line(axes, x, y, (low, high), style, is_in_front=method == BASELINE)
     if has_band:
         axes.fill_between(x, low, high, color=style.colour, alpha=0.12, linewidth=0, zorder=2)
 

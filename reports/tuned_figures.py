@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from longbench_run.reports.axes import set_log_values, small_print
+from longbench_run.reports.axes import draw_line, set_log_values, small_print
 from longbench_run.reports.figures import (
     MethodStyle,
     Style,
@@ -207,9 +207,6 @@ def _draw_method(
     style: MethodStyle,
 ) -> None:
     """Draw one line; what was not tuned stands apart from it."""
-    from matplotlib import rcParams
-
-    width = float(rcParams["lines.linewidth"])
     for is_tuned in (False, True):
         points = [
             (at[samples], each)
@@ -223,24 +220,7 @@ def _draw_method(
         high = [
             v if e.high is None else _drawn(place, e.high) for v, (_, e) in zip(values, points, strict=True)
         ]
-        axes.errorbar(
-            [x for x, _ in points],
-            values,
-            yerr=[
-                [v - bound for v, bound in zip(values, low, strict=True)],
-                [bound - v for v, bound in zip(values, high, strict=True)],
-            ],
-            color=style.colour,
-            linestyle=style.line,
-            marker=style.marker,
-            markerfacecolor=style.face,
-            markeredgecolor=style.edge,
-            markeredgewidth=style.edge_width,
-            elinewidth=0.55 * width,
-            capsize=1.1 * width,
-            capthick=0.55 * width,
-            zorder=3,
-        )
+        draw_line(axes, [x for x, _ in points], values, (low, high), style)
 
 
 def _set_values(grid: Sequence[Axes], place: Place) -> None:
