@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.tuning_claim.claims import Claim, judged
+from benchmarks.tuning_claim import __main__ as command
+from benchmarks.tuning_claim.claims import Claim, claims, judged
 from benchmarks.tuning_claim.conversations import TEMPLATE, turns_of, write_conversations
-from benchmarks.tuning_claim.editions import EDITIONS, HALVES, MAIN
+from benchmarks.tuning_claim.editions import EDITIONS, HALVES, LEARNING_RATES, MAIN
+from benchmarks.tuning_claim.page import _effects, _paper
 from longbench_run.harness import reference_model
 from longbench_run.harness.reference_model.row import Kind, Row
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
 from longbench_run.harness.tuning.conversations import read_conversations
 from longbench_run.harness.tuning.samples import encode_all
+from longbench_run.reports.document import Table
 from longbench_run.results.crossed import Contrast
+from longbench_run.results.tuned import TunedCell
 from longbench_run.tasks.generated.names import belongs_to_tasks, first_key
 
 
@@ -97,3 +104,84 @@ def test_both_editions_tune_the_same_methods_with_five_seeds_and_hold_the_paper_
     assert set(HALVES) - set(MAIN) == {"none", "log_n"}
     assert {len(edition.seeds) for edition in EDITIONS.values()} == {5}
     assert len({edition.samples for edition in EDITIONS.values()}) == 1
+
+
+class Additive:
+    """A run in which base and scale add up, but for a little more where both are."""
+
+    samples = (0, 32, 100)
+
+    def __init__(self):
+        self.values = dict(zip(HALVES, (0.1, 0.15, 0.3, 0.38), strict=True))
+
+    def contrast(self, place, cells):
+        value = sum(sign * self.values[cell.method] for cell, sign in cells.items())
+        return Contrast(value=value, seeds=5, n=20, clusters=20, low=value - 0.01, high=value + 0.01, p=0.5)
+
+
+def test_effects_are_what_a_half_adds_without_the_other_and_with_it():
+    table = _effects(Additive(), None, 100, [512])
+    found = {row[0].text[0].text: float(row[1].text[0].text.split()[0]) for row in table.rows}
+
+    assert found == {
+        "base, without scale": 0.2,
+        "base, with scale": 0.23,
+        "scale, without base": 0.05,
+        "scale, with base": 0.08,
+        "interaction": 0.03,
+    }
+
+
+def test_what_the_paper_orders_is_asked_of_both_forms_at_every_number_of_samples():
+    found = {claim.text: claim for claim in claims(Additive(), target=2048, longest=4096)}
+
+    assert found["abf - pi, 32 samples"].cells == {
+        TunedCell("abf", 32, 2048): 1.0, TunedCell("pi", 32, 2048): -1.0,
+    }  # fmt: skip
+    assert found["yarn - ntk_by_parts, 100 samples"].says == "near 0"
+    for form in ("entropy_abf", "entropy_abf:skip_layers=0"):
+        assert {f"{form} - abf, {count} samples" for count in (32, 100)} <= set(found)
+        assert found[f"{form}: loss from 2048 to 4096 tokens, 100 samples"].says == "near 0"
+        gap = found[f"({form} - abf) with 32 samples less that with 100"]
+        assert gap.cells == {
+            TunedCell(form, 32, 2048): 1.0, TunedCell("abf", 32, 2048): -1.0,
+            TunedCell(form, 100, 2048): -1.0, TunedCell("abf", 100, 2048): 1.0,
+        }  # fmt: skip
+
+
+def test_the_paper_s_tables_stand_as_it_printed_them():
+    four, five = (block for block in _paper() if isinstance(block, Table))
+    rows = [[[cell.text[0].text for cell in row] for row in table.rows] for table in (four, five)]
+
+    assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]]
+    assert rows[0][-1][3] == rows[1][-1][4] == "39.1"
+    assert rows[1] == [
+        ["PI", "29.7", "33.8", "36.1", "36.3"], ["NTK-By-Parts", "24.5", "31.9", "34.5", "34.7"],
+        ["YaRN", "25.0", "30.9", "35.2", "35.5"], ["ABF", "26.4", "35.1", "37.2", "38.6"],
+        ["EABF", "31.3", "37.4", "38.3", "39.1"],
+    ]  # fmt: skip
+
+
+def test_the_rate_with_the_lowest_loss_of_the_last_step_is_taken_for_all_methods(tmp_path, monkeypatch):
+    last = {str(rate): [0.4, 0.9, 0.2][place] for place, rate in enumerate(LEARNING_RATES)}
+    started = []
+
+    def done(commands, *, module="longbench_run.harness"):
+        for asked in commands:
+            started.append(asked)
+            words = dict(zip(asked[1::2], asked[2::2], strict=True))
+            for number, _ in enumerate(words["--methods"].split(",")):
+                folder = Path(words["--output"]) / str(number)
+                folder.mkdir(parents=True)
+                losses = [0.1, last[words["--learning-rate"]] + number]
+                (folder / "recipe.json").write_text(json.dumps({"result": {"losses": losses}}))
+
+    monkeypatch.setattr(command, "_side_by_side", done)
+    (tmp_path / "conversations.jsonl").touch()
+    study = command.Study(EDITIONS["cpu"], tmp_path, workers=2)
+
+    assert study._rate(tmp_path / "model") == str(LEARNING_RATES[2])
+    assert len(started) == len(LEARNING_RATES)
+    assert not {words[words.index("--seed") + 1] for words in started} & {
+        str(seed) for seed in EDITIONS["cpu"].seeds
+    }
