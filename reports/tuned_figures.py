@@ -149,8 +149,9 @@ def loss_figure(run: TunedRun, style: Style = "report") -> MatplotlibFigure:
                     markeredgewidth=look.edge_width,
                 )
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            set_log_values(axes)
         for axes in grid[::_COLUMNS]:
-            axes.set_ylabel("loss (nats per token)")
+            axes.set_ylabel("nats per token (log)")
         frame_figure(
             figure,
             title="Training loss",

@@ -32,6 +32,7 @@ from benchmarks.tuning_claim.editions import (
 )
 from benchmarks.tuning_claim.page import write_page
 from longbench_run.harness import reference_model
+from longbench_run.harness import run as measure
 from longbench_run.harness.cli_tune import MATRIX
 from longbench_run.harness.reference_model.stages import CURRICULA
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
@@ -160,20 +161,17 @@ class Study:
         for name in ("main", "halves"):
             matrix = yaml.safe_load((self.folder / name / MATRIX).read_text(encoding="utf-8"))
             entries += matrix["methods"]
-        config = {
-            "models": [{"name": str(model)}],
-            "methods": entries,
-            "tasks": [dict(task) for task in self.edition.tasks],
-            "lengths": [windows * self.edition.window for windows in WINDOWS],
-            "factor": float(FACTOR),
-            "dtype": "float32",
-            "output": str(self.folder / "run"),
-        }
-        file = self.folder / "run.yaml"
-        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        devices = ",".join(["cpu"] * self.workers)
-        _side_by_side([["run", "--config", str(file), "--devices", devices]])
-        return self.folder / "run"
+        # From Python, no report is written: one of a hundred variants takes minutes, and the page is another.
+        return measure(
+            models=[{"name": str(model)}],
+            methods=entries,
+            tasks=[dict(task) for task in self.edition.tasks],
+            lengths=[windows * self.edition.window for windows in WINDOWS],
+            factor=float(FACTOR),
+            dtype="float32",
+            devices=["cpu"] * self.workers,
+            output=self.folder / "run",
+        ).folder
 
 
 def _side_by_side(commands: Sequence[Sequence[str]], *, module: str = "longbench_run.harness") -> None:

@@ -179,7 +179,7 @@ def _interval(found: Contrast | None) -> str:
     if found is None:
         return "-"
     bounds = "[-]" if found.low is None or found.high is None else f"[{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.value:.3f} {bounds}"
+    return f"{round(found.value, 3) + 0.0:.3f} {bounds}"  # no -0.000
 
 
 def _halves(run: TunedRun, edition: Edition) -> Iterator[Block]:
