@@ -11,6 +11,7 @@ from longbench_run.harness.environment import git_revision, now, package_version
 from longbench_run.harness.methods.registry import METHODS
 from longbench_run.harness.task_texts import name_of
 from longbench_run.harness.tuning.variant import read_recipe
+from longbench_run.harness.unscaled import unscaled_methods
 from longbench_run.results.records import (
     MetricInfo,
     ModelSummary,
@@ -42,6 +43,7 @@ def run_header(
         device: What computes it, with the name of its hardware.
     """
     models = {entry.model_label: entry.inspected.facts for entry in reversed(prepared.weights)}
+    unscaled = unscaled_methods(prepared.plan.cells)
     resolved = [
         {
             "model": entry.model_label,
@@ -63,6 +65,7 @@ def run_header(
                 label=label,
                 original_context_length=facts.original_context_length,
                 original_context_length_source=facts.original_context_length_source,
+                unscaled=unscaled.get(label, {}),
             )
             for label, facts in reversed(models.items())
         ),

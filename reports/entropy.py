@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from longbench_run.reports.captions import caption
 from longbench_run.reports.document import Block, Figure, Heading, Table, text
+from longbench_run.reports.entropy_axes import Entropies
 from longbench_run.reports.entropy_correlation import correlation_blocks
-from longbench_run.reports.entropy_figures import Entropies, entropy_figure, ratio_figure
+from longbench_run.reports.entropy_figures import entropy_figure
+from longbench_run.reports.entropy_maps import entropy_maps, map_alt_text, map_figure
+from longbench_run.reports.entropy_scale import scale_blocks
 from longbench_run.reports.panels import INTERVAL_NAMES, Panel
 from longbench_run.reports.tables import labelled_table
 from longbench_run.reports.text import length_label, multiple_label, score_text, visible
@@ -60,20 +63,22 @@ def entropy_blocks(
         ),
         draw=partial(entropy_figure, shown),
     )
-    yield Figure(
-        name="-".join((panel.task.name, "part-of-ln-n", panel.model.label)),
-        title=f"{panel.task.name} as a part of ln n, {panel.model.label}",
-        alt=ratio_alt_text(shown),
-        caption=caption(
-            panel,
-            header,
-            f"Entropy of attention as a part of ln n by layer and position of the query {at}, a map per method",
-            (shown.count_text(),),
-            "0: one key has all attention; 1: all keys have the same.",
-        ),
-        draw=partial(ratio_figure, shown),
-    )
+    for maps in entropy_maps(shown):
+        yield Figure(
+            name="-".join((panel.task.name, maps.name, panel.model.label)),
+            title=f"{panel.task.name} {maps.what}, {panel.model.label}",
+            alt=map_alt_text(maps),
+            caption=caption(
+                panel,
+                header,
+                f"Entropy of attention {maps.what} by layer and position of the query {at}, a map per method",
+                (shown.count_text(),),
+                maps.reading,
+            ),
+            draw=partial(map_figure, maps),
+        )
     yield _slope_table(shown, header, facts)
+    yield from scale_blocks(shown, header)
     yield from correlation_blocks(panel, header, correlations_of(frame, cells))
 
 
@@ -132,25 +137,6 @@ def entropy_alt_text(shown: Entropies) -> str:
     return visible(
         f"Entropy of attention of {shown.panel.model.label} by position at {length_label(shown.length)} tokens. "
         f"{'; '.join(parts)}. Even attention ends at {even:.2f}."
-    )
-
-
-def ratio_alt_text(shown: Entropies) -> str:
-    """Say in words what the maps show: the layers nearest to even attention, and farthest from it, at the end.
-
-    Args:
-        shown: Entropies of a panel.
-    """
-    parts = []
-    for method, ratios in shown.ratios.items():
-        at_end = ratios.iloc[:, -1]
-        parts.append(
-            f"{method} at the end from {at_end.min():.2f} in layer {at_end.idxmin()} to {at_end.max():.2f} in layer "
-            f"{at_end.idxmax()}"
-        )
-    return visible(
-        f"Entropy of attention of {shown.panel.model.label} as a part of ln n at {length_label(shown.length)} tokens. "
-        f"{'; '.join(parts)}."
     )
 
 

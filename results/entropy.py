@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TAIL = 512
 """Bytes of a line, the fields behind its entropies among them."""
-_SAMPLES = ("sample", "cluster", "layer", "start", "stop", "even", "entropy")
+_SAMPLES = ("sample", "key", "cluster", "layer", "start", "stop", "even", "entropy")
 
 # Of each bucket of a sample: layer, first position, the one after the last, entropy in nats.
 _Buckets = list[tuple[int, int, int, float]]
@@ -33,9 +33,9 @@ class EntropyCell:
 
     key: CellKey
     samples: pd.DataFrame
-    """One row per sample, layer and bucket: ``sample``, ``cluster`` (its document), ``layer``, ``start``, ``stop``,
-    ``even`` (mean of ln(p + 1) over positions [start, stop): the entropy of even attention) and ``entropy`` (nats, mean
-    over heads)."""
+    """One row per sample, layer and bucket: ``sample``, ``key`` (by which it is paired), ``cluster`` (its document),
+    ``layer``, ``start``, ``stop``, ``even`` (mean of ln(p + 1) over positions [start, stop): the entropy of even
+    attention) and ``entropy`` (nats, mean over heads)."""
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -164,6 +164,24 @@ def ratios_of(cell: EntropyCell) -> pd.DataFrame:
     return (means["entropy"] / means["even"]).unstack(["start", "stop"]).sort_index(axis=1)
 
 
+def differences_of(cell: EntropyCell, baseline: EntropyCell) -> pd.DataFrame:
+    """Return the mean difference of a cell's entropy and another's in nats, over the samples that both have.
+
+    Args:
+        cell: Its samples, all or some.
+        baseline: What is subtracted: a cell of the same model, task and length.
+
+    Returns:
+        A row per layer and a column per bucket (start, stop), ascending; without rows where no sample is shared.
+    """
+    place = ["layer", "start", "stop"]
+    # pandas would merge rows without a key with each other.
+    with_key = cell.samples.dropna(subset="key")
+    shared = with_key.merge(baseline.samples, on=["key", *place], suffixes=("", "_baseline"))
+    differences = (shared["entropy"] - shared["entropy_baseline"]).groupby([shared[name] for name in place])
+    return differences.mean().unstack(["start", "stop"]).sort_index(axis=1)
+
+
 def slopes_of(cell: EntropyCell) -> Mapping[int, Estimate]:
     """Return the slope of each layer's entropy against ln(p + 1), in nats per nat, mean over samples.
 
@@ -173,18 +191,28 @@ def slopes_of(cell: EntropyCell) -> Mapping[int, Estimate]:
     Args:
         cell: At least two buckets beyond the first position.
     """
+    return {
+        int(layer): estimate(rows["slope"].tolist(), clusters=rows["cluster"].tolist())
+        for layer, rows in cast("Any", sample_slopes(cell).groupby("layer"))
+    }
+
+
+def sample_slopes(cell: EntropyCell) -> pd.DataFrame:
+    """Return the slope of each layer and sample, those that `slopes_of` averages.
+
+    Args:
+        cell: At least two buckets beyond the first position.
+
+    Returns:
+        Columns ``layer``, ``sample``, ``key``, ``cluster`` and ``slope``, by layer and sample.
+    """
     points = later(cell).samples
     one = [points["layer"], points["sample"]]
     x = points["even"] - points.groupby(one)["even"].transform("mean")
     y = points["entropy"] - points.groupby(one)["entropy"].transform("mean")
-    slopes = ((x * y).groupby(one).sum() / (x * x).groupby(one).sum()).dropna()
-    clusters = points.groupby("sample")["cluster"].first()
-    return {
-        int(layer): estimate(
-            of_layer.tolist(), clusters=clusters.loc[of_layer.index.get_level_values("sample")].tolist()
-        )
-        for layer, of_layer in cast("Any", slopes.groupby(level="layer"))
-    }
+    slopes = ((x * y).groupby(one).sum() / (x * x).groupby(one).sum()).dropna().rename("slope")
+    of_sample = points.groupby("sample")[["key", "cluster"]].first()
+    return slopes.reset_index().join(of_sample, on="sample")
 
 
 def later(cell: EntropyCell, *, layers: tuple[int, ...] | None = None) -> EntropyCell:
@@ -222,9 +250,9 @@ def _cell(key: CellKey, rows: pd.DataFrame, found: Mapping[tuple[str, int], _Buc
     # A sample that failed when it was computed again has none, whatever an earlier line says.
     scored = rows[rows["status"].eq("ok")]
     buckets = [
-        (sample, cluster, layer, start, stop, _even(start, stop), entropy)
-        for sample, (cell_id, index, cluster) in enumerate(
-            zip(scored["cell_id"], scored["index"], clusters_of(scored), strict=True)
+        (sample, key, cluster, layer, start, stop, _even(start, stop), entropy)
+        for sample, (cell_id, index, key, cluster) in enumerate(
+            zip(scored["cell_id"], scored["index"], scored["sample_key"], clusters_of(scored), strict=True)
         )
         for layer, start, stop, entropy in found.get((cell_id, index), ())
     ]

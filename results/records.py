@@ -314,6 +314,8 @@ class ModelSummary(Row):
     """Window of pretraining, L, in tokens."""
     original_context_length_source: str
     """Where the window was read, e.g. ``config.json: max_position_embeddings``."""
+    unscaled: Mapping[str, str] = Field(default_factory=dict)
+    """Method label -> label of the method of the run that is the same without its logit scale, where there is one."""
 
 
 class TuningSummary(Row):

@@ -9,11 +9,20 @@ from matplotlib.collections import QuadMesh
 
 from longbench_run.reports.content import LoadedRun, report_blocks
 from longbench_run.reports.document import Figure, Heading, Paragraph, Table
-from longbench_run.reports.entropy import entropies_of, entropy_alt_text, ratio_alt_text, slope_rows
-from longbench_run.reports.entropy_figures import entropy_figure, ratio_figure
+from longbench_run.reports.entropy import entropies_of, entropy_alt_text, slope_rows
+from longbench_run.reports.entropy_figures import entropy_figure
+from longbench_run.reports.entropy_maps import entropy_maps, map_alt_text, map_figure
+from longbench_run.reports.entropy_scale import scale_alt_text, scale_figure, scale_pairs, scale_rows
 from longbench_run.reports.panels import panels
 from longbench_run.results.entropy import entropy_cells
-from longbench_run.results.records import EntropyBucket, Failure, MetricInfo, TaskIdentity, TaskSummary
+from longbench_run.results.records import (
+    EntropyBucket,
+    Failure,
+    MetricInfo,
+    ModelSummary,
+    TaskIdentity,
+    TaskSummary,
+)
 from longbench_run.results.store import read_header
 from longbench_run.results.table import load
 
@@ -66,6 +75,7 @@ def entropy_records(make, methods, *, layers=3, documents=DOCUMENTS, absent=()):
                     "cell_id": cell.cell_id(),
                     "index": index,
                     "document": f"document-{index}",
+                    "sample_key": f"key-{index}",
                     "weight": None,
                     "nll_buckets": (),
                     **changes,
@@ -73,13 +83,23 @@ def entropy_records(make, methods, *, layers=3, documents=DOCUMENTS, absent=()):
             )
 
 
+def model_summary(unscaled=None):
+    return ModelSummary(
+        label="bundled",
+        original_context_length=512,
+        original_context_length_source="config.json: max_position_embeddings",
+        unscaled=unscaled or {},
+    )
+
+
 @pytest.fixture
 def shown_of(make, tmp_path):
-    def build(methods, **shape):
+    def build(methods, *, unscaled=None, **shape):
         run = make.run(
             tmp_path / "run",
             entropy_records(make, methods, **shape),
             methods=methods,
+            models=(model_summary(unscaled),),
             tasks=(ENTROPY,),
             lengths=(1024,),
         )
@@ -90,7 +110,7 @@ def shown_of(make, tmp_path):
 
 @pytest.fixture
 def blocks_of(make, tmp_path):
-    def build(methods, **shape):
+    def build(methods, *, unscaled=None, **shape):
         losses = [
             make.perplexity(method=method, length=1024, index=index, nll=len(method) + 0.01 * index)
             for method in methods
@@ -98,7 +118,14 @@ def blocks_of(make, tmp_path):
         ]
         tasks = (ENTROPY, make.header().tasks[1])
         records = (*entropy_records(make, methods, **shape), *losses)
-        run = make.run(tmp_path / "run", records, methods=methods, tasks=tasks, lengths=(1024,))
+        run = make.run(
+            tmp_path / "run",
+            records,
+            methods=methods,
+            models=(model_summary(unscaled),),
+            tasks=tasks,
+            lengths=(1024,),
+        )
         return list(report_blocks([LoadedRun("run", read_header(run), load(run))]))
 
     return build
@@ -140,7 +167,8 @@ def test_bands_are_the_intervals_of_the_first_and_the_last_layer(shown_of):
 
 
 def test_maps_are_the_parts_of_ln_n_by_layer_and_position(shown_of):
-    (axes,) = titled(ratio_figure(shown_of(("none",))))
+    (maps,) = entropy_maps(shown_of(("none",)))
+    (axes,) = titled(map_figure(maps))
     (mesh,) = (each for each in axes.collections if isinstance(each, QuadMesh))
     expected = [
         [
@@ -170,9 +198,110 @@ def test_one_layer_and_many_are_drawn_told_apart_and_cover_nothing(
     assert drawn[1].get_title(loc="left").isprintable() or "\n" in drawn[1].get_title(loc="left")
     assert "\u202e" not in drawn[1].get_title(loc="left")
     assert [text.get_text() for text in absent.texts] == ["out of memory"]
-    maps = ratio_figure(shown, style)
-    assert_nothing_covers_anything(maps)
-    assert [text.get_text() for axes in titled(maps) for text in axes.texts] == ["out of memory"]
+    (maps,) = entropy_maps(shown)
+    drawn_maps = map_figure(maps, style)
+    assert_nothing_covers_anything(drawn_maps)
+    assert [text.get_text() for axes in titled(drawn_maps) for text in axes.texts] == ["out of memory"]
+
+
+def mean_entropy(method, layer, place, layers=3):
+    return np.mean([entropy_of(method, layer, place, i, layers) for i in range(DOCUMENTS)])
+
+
+def test_maps_less_the_unmodified_model_are_differences_in_nats_and_hatched_where_it_is_spread_wider(
+    shown_of, assert_nothing_covers_anything
+):
+    # Entropies grow with the length of the label modulo ten: the first is below that of none, the second above it.
+    sharper, wider = "pi", "yarn:beta_fast=16"
+    parts, maps = entropy_maps(shown_of((sharper, "none", wider)))
+    assert (parts.methods, maps.methods) == ((sharper, "none", wider), (sharper, wider))
+    figure = map_figure(maps)
+    assert_nothing_covers_anything(figure)
+    largest = 0.0
+    for method, axes in zip(maps.methods, titled(figure), strict=True):
+        mesh = next(each for each in axes.collections if isinstance(each, QuadMesh))
+        expected = [
+            [
+                mean_entropy(method, layer, place) - mean_entropy("none", layer, place)
+                for place in range(1, len(SPANS))
+            ]
+            for layer in range(3)
+        ]
+        np.testing.assert_allclose(mesh.get_array().reshape(3, -1), expected, atol=1e-9)
+        largest = max(largest, np.abs(expected).max())
+        hatched = {
+            (round(path.vertices[:, 0].min()), round(path.vertices[:4, 1].mean()))
+            for each in axes.collections
+            if each.get_hatch()
+            for path in each.get_paths()
+        }
+        assert hatched == {
+            (EDGES[place + 1], layer)
+            for layer, row in enumerate(expected)
+            for place, value in enumerate(row)
+            if value < -mesh.get_clim()[1] / 20
+        }
+        assert bool(hatched) is (method == sharper)
+        assert f"{method} at the end from {min(row[-1] for row in expected):.2f} in layer" in map_alt_text(
+            maps
+        )
+    assert mesh.get_clim() == pytest.approx((-largest, largest))
+
+
+PLAIN, SCALED = "abf", "entropy_abf:skip_layers=0"
+
+
+def test_a_method_stands_beside_the_one_without_its_scale_layer_by_layer(
+    shown_of, assert_nothing_covers_anything
+):
+    shown = shown_of((PLAIN, SCALED, "pi"), unscaled={SCALED: PLAIN, "pi": "not measured"})
+    (pair,) = scale_pairs(shown)
+    figure = scale_figure(pair)
+    assert_nothing_covers_anything(figure)
+    for layer, axes in enumerate(titled(figure)):
+        assert axes.get_title(loc="left") == f"layer {layer}"
+        even, scaled, plain, _window = axes.lines
+        np.testing.assert_allclose(even.get_ydata(), np.log(even.get_xdata()))
+        for line, method, style in ((scaled, SCALED, "-"), (plain, PLAIN, "--")):
+            np.testing.assert_allclose(np.log(line.get_xdata()), EVENS[1:])
+            np.testing.assert_allclose(
+                line.get_ydata(), [mean_entropy(method, layer, place) for place in range(1, len(SPANS))]
+            )
+            assert line.get_linestyle() == style
+    before, after = (mean_entropy(method, 2, 6) for method in (PLAIN, SCALED))
+    assert f"layer 2 ends at {before:.2f} nats without it, {after:.2f} with it" in scale_alt_text(pair)
+
+
+def test_the_table_of_scales_has_slopes_before_and_after_and_their_difference(shown_of):
+    shown = shown_of((PLAIN, SCALED), unscaled={SCALED: PLAIN})
+    head, together, *layers = scale_rows(scale_pairs(shown))
+    assert head == ["method", "without its scale", "layer", "slope without", "slope with", "difference"]
+    slopes = {
+        method: [
+            np.polyfit(EVENS[1:], [mean_entropy(method, layer, place) for place in range(1, 7)], 1)[0]
+            for layer in range(3)
+        ]
+        for method in (PLAIN, SCALED)
+    }
+    for layer, row in enumerate(layers):
+        assert row[:3] == [SCALED, PLAIN, str(layer)]
+        assert [float(row[3]), float(row[4]), float(row[5].split()[0])] == pytest.approx(
+            [slopes[PLAIN][layer], slopes[SCALED][layer], slopes[SCALED][layer] - slopes[PLAIN][layer]],
+            abs=6e-4,
+        )
+    assert together[2] == "all"
+    assert [float(together[3]), float(together[4])] == pytest.approx(
+        [np.abs(slopes[PLAIN]).mean(), np.abs(slopes[SCALED]).mean()], abs=6e-4
+    )
+
+
+def test_a_report_says_before_and_after_where_a_run_has_both(blocks_of):
+    blocks = blocks_of((PLAIN, SCALED), unscaled={SCALED: PLAIN})
+    figure = next(b for b in blocks if isinstance(b, Figure) and "-scale-" in b.name)
+    assert f"{SCALED} (solid) and {PLAIN}, the same without its logit scale (dashed)" in words(figure.caption)
+    table = next(b for b in blocks if isinstance(b, Table) and "-scale-" in b.name)
+    assert "10 pairs of samples" in words(table.caption)
+    assert not [b for b in blocks_of((PLAIN, "pi")) if isinstance(b, Figure | Table) and "-scale-" in b.name]
 
 
 def test_the_table_has_the_slopes_of_the_first_the_last_and_the_steepest_layer(shown_of):
@@ -205,12 +334,11 @@ def test_alt_texts_say_what_is_seen(shown_of):
     said = entropy_alt_text(shown)
     assert f"layer 2 {first:.2f} nats from position 16, {last:.2f} at the end" in said
     assert f"Even attention ends at {EVENS[-1]:.2f}." in said
-    assert (
-        f"none at the end from {least:.2f} in layer 0 to {last / EVENS[6]:.2f} in layer 2"
-        in ratio_alt_text(shown)
+    assert f"none at the end from {least:.2f} in layer 0 to {last / EVENS[6]:.2f} in layer 2" in map_alt_text(
+        entropy_maps(shown)[0]
     )
     assert said.isprintable()
-    assert ratio_alt_text(shown).isprintable()
+    assert all(map_alt_text(maps).isprintable() for maps in entropy_maps(shown))
 
 
 def test_a_report_has_figures_slopes_and_correlation_in_the_section_of_the_task(blocks_of):
@@ -221,8 +349,8 @@ def test_a_report_has_figures_slopes_and_correlation_in_the_section_of_the_task(
     assert sum("by position and layer" in title for title in titles) == 1  # perplexity has no entropies
     assert titles.index("Does the method whose entropy drifts least lose least?") < titles.index("perplexity")
     figures = {block.name: block for block in blocks if isinstance(block, Figure)}
-    for name in ("attention_entropy-by-position-bundled", "attention_entropy-part-of-ln-n-bundled"):
-        said = words(figures[name].caption)
+    for name in ("by-position", "part-of-ln-n", "less-none"):
+        said = words(figures[f"attention_entropy-{name}-bundled"].caption)
         assert "protocol plain, factor policy fixed, n = 10" in said
         assert "Original window: 512 tokens. Run aaaaaaaaaaaa." in said
     table = next(block for block in blocks if isinstance(block, Table) and "drift-and-loss" in block.name)

@@ -1,13 +1,15 @@
 """Attention entropy read from records: means, slopes and where they come from."""
 
 import math
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from longbench_run.results import entropy_by_position, entropy_slopes, load
-from longbench_run.results.entropy import entropy_cells, points_of, slopes_of
+from longbench_run.results.entropy import differences_of, entropy_cells, points_of, slopes_of
 from longbench_run.results.lines import read_parts
 from longbench_run.results.records import EntropyBucket, Failure, MetricInfo, TaskIdentity, TaskSummary
 from longbench_run.results.store import Store, records_path
@@ -116,6 +118,28 @@ def test_even_attention_has_ratio_and_slope_one_and_steady_attention_slope_zero(
     assert [point.ratio for point in points_of(cell)][:4] == pytest.approx([1] * 4)
     assert [slope.value for slope in slopes_of(cell).values()] == pytest.approx([1, 0], abs=1e-12)
     assert [slope.interval for slope in slopes_of(cell).values()][1] is None
+
+
+def test_differences_are_of_the_samples_that_both_have_and_of_none_that_cannot_be_paired(
+    entropy_record, loaded
+):
+    random_state = np.random.default_rng(4)
+    values = random_state.uniform(1, 2, size=(2, 3, 2, 4, 1))  # cell, sample, layer, bucket, head
+    places = np.arange(3)
+
+    def cell_of(number, keys):
+        records = [
+            entropy_record(index, values[number, index], sample_key=key)
+            for index, key in zip(places, keys, strict=True)
+        ]
+        return entropy_cells(loaded(*records))[0]
+
+    baseline = cell_of(0, ["a", "b", None])
+    shutil.rmtree(Path(baseline.key.run))
+    found = differences_of(cell_of(1, ["b", "c", None]), baseline)
+    np.testing.assert_allclose(found.to_numpy(), (values[1, 0] - values[0, 1])[:, :, 0])
+    assert [*found.columns] == [*pairwise(EDGES)]
+    assert [*found.index] == [0, 1]
 
 
 def test_documents_are_what_is_counted_for_an_interval(entropy_record, loaded):
