@@ -25,15 +25,15 @@ from benchmarks.tuning_claim.editions import (
     HALVES,
     LEARNING_RATES,
     MAIN,
-    RATE_SAMPLES,
     RATE_SEED,
     WINDOWS,
     Edition,
 )
-from benchmarks.tuning_claim.page import write_page
+from benchmarks.tuning_claim.page import Made, write_page
 from longbench_run.harness import reference_model
 from longbench_run.harness import run as measure
 from longbench_run.harness.cli_tune import MATRIX
+from longbench_run.harness.environment import device_name
 from longbench_run.harness.reference_model.stages import CURRICULA
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
 
@@ -47,10 +47,11 @@ class Study:
         edition: What is done.
         folder: Of everything that is made; what is there is not made again.
         workers: Processes side by side, with one thread each.
+        device: Of each of them, as torch spells it.
     """
 
-    def __init__(self, edition: Edition, folder: Path, *, workers: int) -> None:
-        self.edition, self.folder, self.workers = edition, folder, workers
+    def __init__(self, edition: Edition, folder: Path, *, workers: int, device: str = "cpu") -> None:
+        self.edition, self.folder, self.workers, self.device = edition, folder, workers, device
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> Path:
@@ -101,6 +102,17 @@ class Study:
         return folder
 
     @property
+    def deviations(self) -> dict[str, Any]:
+        """Part of the paper's recipe -> what it was here, where it was another, over all variants."""
+        return {
+            name: values["here"]
+            for recipe in sorted((self.folder / "main").glob("*/recipe.json"))
+            for name, values in json.loads(recipe.read_text(encoding="utf-8"))[
+                "deviations_from_paper"
+            ].items()
+        }
+
+    @property
     def rate_losses(self) -> dict[str, float]:
         """Learning rate, as tune takes it -> mean loss of the last step over the main methods."""
         return {
@@ -114,7 +126,9 @@ class Study:
     def _rate(self, model: Path) -> str:
         """Return the learning rate of all methods, as tune takes it."""
         commands = [
-            self._command(model, MAIN, samples=[RATE_SAMPLES], rate=str(rate), name=f"rates/{rate}")
+            self._command(
+                model, MAIN, samples=[self.edition.rate_samples], rate=str(rate), name=f"rates/{rate}"
+            )
             for rate in LEARNING_RATES
         ]
         while commands:
@@ -147,7 +161,7 @@ class Study:
                 data, load_tokenizer(model), count=self.edition.conversations, longest=longest
             )
         return [
-            *("tune", "--model", str(model), "--methods", ",".join(methods), "--device", "cpu"),
+            *("tune", "--model", str(model), "--methods", ",".join(methods), "--device", self.device),
             *("--context-length", f"{FACTOR}x", "--data", str(data), "--learning-rate", rate),
             *("--samples", ",".join(map(str, samples)), "--output", str(self.folder / name)),
         ]
@@ -169,7 +183,7 @@ class Study:
             lengths=[windows * self.edition.window for windows in WINDOWS],
             factor=float(FACTOR),
             dtype="float32",
-            devices=["cpu"] * self.workers,
+            devices=[self.device] * self.workers,
             output=self.folder / "run",
         ).folder
 
@@ -197,8 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", help="of tuning, joined by commas; default 0,1,2,3,4")
     parser.add_argument("--samples", help="conversations per variant, joined by commas; default 32,100,300")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core"
+        "--workers", type=int, help="processes side by side; default: one per core, and one on a GPU"
     )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N; default: cpu")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/tuning_claim"), help="folder of what is made"
     )
@@ -210,18 +225,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.samples is not None:
         samples = tuple(map(int, options.samples.split(",")))
         edition = replace(edition, samples=samples, halves_samples=samples[-1:])
-    study = Study(edition, options.output / edition.name, workers=options.workers)
+    workers = options.workers or (1 if options.device.startswith("cuda") else os.cpu_count() or 1)
+    study = Study(edition, options.output / edition.name, workers=workers, device=options.device)
     run = study.run()
     words = [f"--{name} {value}" for name in ("seeds", "samples") if (value := getattr(options, name))]
-    write_page(
-        run,
-        options.results,
-        edition=edition,
+    made = Made(
         command=" ".join(["python -m benchmarks.tuning_claim", edition.name, *words]),
         seconds=study.seconds,
         rates=study.rate_losses,
-        workers=options.workers,
+        deviations=study.deviations,
+        machine=f"{workers} processes on {os.cpu_count()} cores, {device_name(options.device)}",
     )
+    write_page(run, options.results, edition=edition, made=made)
     return 0
 
 

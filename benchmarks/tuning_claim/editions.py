@@ -17,10 +17,10 @@ WINDOWS = (1, 2, 4, 8)
 LEARNING_RATES = (2e-5, 1e-4, 5e-4)
 """The paper's and larger ones, of which one is chosen for all methods: a model of a million parameters wants another
 one than seven billion do. The chosen one has the lowest loss in the last step, the mean over the main methods, with
-`RATE_SAMPLES` samples of `RATE_SEED`; nothing that is measured takes part."""
-RATE_SAMPLES = 100
+the edition's `rate_samples` of `RATE_SEED`; nothing that is measured takes part."""
 RATE_SEED = 1000
 """Not among the seeds of any edition."""
+_MOST_RATE_SAMPLES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,11 @@ class Edition:
     """There are, of which each seed takes others."""
     tasks: tuple[Mapping[str, Any], ...]
     """With their samples, as in a configuration."""
+
+    @property
+    def rate_samples(self) -> int:
+        """Conversations with which the learning rate is chosen."""
+        return min(_MOST_RATE_SAMPLES, max(self.samples))
 
 
 def _tasks(*, keys: int, documents: int, rows: int) -> tuple[Mapping[str, Any], ...]:

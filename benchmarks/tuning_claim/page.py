@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tuning_claim.claims import Judged, claims, judged
-from benchmarks.tuning_claim.editions import FACTOR, HALVES, RATE_SAMPLES, WINDOWS, Edition
+from benchmarks.tuning_claim.editions import FACTOR, HALVES, WINDOWS, Edition
 from longbench_run.reports.document import (
     FIGURES,
     Block,
@@ -40,26 +38,30 @@ _MEAN = "longbench_mean_of_12"
 """What the paper's averages are called among its published numbers."""
 
 
-def write_page(
-    run: Path,
-    folder: Path,
-    *,
-    edition: Edition,
-    command: str,
-    seconds: Mapping[str, float],
-    rates: Mapping[str, float],
-    workers: int,
-) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How variants were made and measured."""
+
+    command: str
+    """How it was asked."""
+    seconds: Mapping[str, float]
+    """Part -> wall-clock seconds."""
+    rates: Mapping[str, float]
+    """Learning rate -> loss that it was chosen by."""
+    deviations: Mapping[str, Any]
+    """Part of the paper's recipe -> what it was here, where it was another."""
+    machine: str
+    """What the seconds are of."""
+
+
+def write_page(run: Path, folder: Path, *, edition: Edition, made: Made) -> Path:
     """Write ``tuning_claim-EDITION.md`` and its figures.
 
     Args:
         run: Folder of the run that measured the variants.
         folder: Where to write.
         edition: What was done.
-        command: How it was asked.
-        seconds: Part -> wall-clock seconds.
-        rates: Learning rate -> loss that it was chosen by.
-        workers: Processes side by side.
+        made: How.
 
     Returns:
         Path of the page.
@@ -67,7 +69,7 @@ def write_page(
     header = read_header(run)
     measured = TunedRun(header, load(run))
     blocks = [
-        *_introduction(edition, command, seconds, rates, workers),
+        *_introduction(edition, made),
         *_tables(measured, edition),
         *_claims(measured, edition),
         *_halves(measured, edition),
@@ -91,15 +93,9 @@ def write_page(
     return path
 
 
-def _introduction(
-    edition: Edition,
-    command: str,
-    seconds: Mapping[str, float],
-    rates: Mapping[str, float],
-    workers: int,
-) -> Iterator[Block]:
+def _introduction(edition: Edition, made: Made) -> Iterator[Block]:
     yield Heading(text=text(f"The claim of entropy-aware ABF in miniature: edition {edition.name}"), level=1)
-    yield Listing(text=command)
+    yield Listing(text=made.command)
     model = "the bundled model" if edition.trained is None else f"a {edition.trained} model, trained for this"
     yield Paragraph(
         text=text(
@@ -108,21 +104,22 @@ def _introduction(
             "then measured at 1, 2, 4 and 8 windows. What is found is reported as it is found."
         )
     )
-    parts = ", ".join(f"{part} {spent / 60:.0f} min" for part, spent in seconds.items())
+    parts = ", ".join(f"{part} {spent / 60:.0f} min" for part, spent in made.seconds.items())
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "longbench-run"))
     yield Items(
         items=(
             text(f"samples {', '.join(map(str, edition.samples))} of {edition.conversations} conversations"),
             text(f"seeds {', '.join(map(str, edition.seeds))}: which conversations, and their order"),
             text(
-                "the paper's recipe but for float32 and the learning rate, one for all methods: the lowest mean loss of the "
-                f"main methods in the last step, with {RATE_SAMPLES} samples of a seed of its own, among "
-                + ", ".join(f"{rate} ({loss:.3f})" for rate, loss in rates.items())
+                "the paper's recipe but for "
+                + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made.deviations.items())
             ),
             text(
-                f"time: {parts}; {sum(seconds.values()) / 60:.0f} min in all, {workers} processes on {os.cpu_count()} cores "
-                f"({platform.machine()})"
+                "the learning rate, one for all methods: the lowest mean loss of the main methods in the last step, with "
+                f"{edition.rate_samples} samples of a seed of its own, among "
+                + ", ".join(f"{rate} ({loss:.3f})" for rate, loss in made.rates.items())
             ),
+            text(f"time: {parts}; {sum(made.seconds.values()) / 60:.0f} min in all, {made.machine}"),
             text(versions),
         )
     )
