@@ -11,14 +11,14 @@ from typing import cast
 import torch
 
 from benchmarks.bands import draw_call
-from benchmarks.memory import peak_mib
-from benchmarks.models import token_ids
+from benchmarks.memory import WORST_ENTROPY, peak_mib
+from benchmarks.models import Column, bundled, token_ids
 from benchmarks.peers import full_form, windowed_nll
 from benchmarks.speed import Bench, Figure, ForwardClock, attention_clock, in_turn, seconds_of
-from benchmarks.ways import applied, plain_prefill, results, tensor, whole_forward
+from benchmarks.ways import applied, entropy_request, plain_prefill, results, tensor, whole_forward
 from longbench_run.harness import run
 from longbench_run.harness.attention.bands import attend_bands
-from longbench_run.tasks.base import GenerateRequest, ScoreRequest, ScoreWindow, Tokenizer
+from longbench_run.tasks.base import GenerateRequest, Request, ScoreRequest, ScoreWindow, Tokenizer
 from longbench_run.tasks.passkey import Passkey
 
 Measure = Callable[[Bench], Figure]
@@ -83,13 +83,45 @@ def memory_ratio(work: str, over: str) -> Measure:
     return measure
 
 
-def memory_gib(work: str) -> Measure:
-    """Return the peak memory of one piece of work in GiB."""
+def memory_gib(work: str, beside: Callable[[Column], str] | None = None) -> Measure:
+    """Return the peak memory of one piece of work in GiB; beside it, in words, what another way would take."""
 
     def measure(bench: Bench) -> Figure:
-        return Figure(values=(peak_mib(bench, work) / 1024,), note="one process")
+        words = [f"; {beside(bench.column)}"] if beside else []
+        return Figure(values=(peak_mib(bench, work) / 1024,), note="".join(["one process", *words]))
 
     return measure
+
+
+def all_attentions(column: Column) -> str:
+    """Say what attention probabilities of all layers take, as ``output_attentions`` returns them: computed, not run."""
+    shape, length = column.load().model.config, column.sizes.prefill
+    layers, heads = shape.num_hidden_layers, shape.num_attention_heads
+    total = layers * heads * length**2 * 4
+    return f"{layers} layers x {heads} heads x {length}^2 probabilities of 4 bytes: {total / 2**30:.3g} GiB, computed"
+
+
+def all_logits(column: Column) -> str:
+    """Say what logits of all positions take, once, in fp32 and of the bundled model: computed, not run."""
+    length, vocabulary = column.sizes.scoring, bundled().facts.vocabulary
+    total = length * vocabulary * 4
+    return f"logits of {length} positions x {vocabulary} tokens x 4 bytes: {total / 2**30:.3g} GiB, computed"
+
+
+def entropy_time(bench: Bench) -> Figure:
+    """Return the engine's attention entropies of one text over its nll of the same text, unmodified model."""
+    loaded, length = bench.column.load(), bench.column.sizes.prefill
+    window = ScoreWindow(token_ids=token_ids(length), first_scored=1)
+
+    def seconds(method: str, request: Request) -> float:
+        with applied(loaded, method, length):
+            return seconds_of(lambda: results(loaded, [request]), bench.column.device)
+
+    return in_turn(
+        bench,
+        partial(seconds, WORST_ENTROPY, entropy_request(length)),
+        partial(seconds, "none", ScoreRequest(windows=(window,))),
+    )
 
 
 def plain_perplexity(bench: Bench) -> Figure:

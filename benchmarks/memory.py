@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import subprocess
 import sys
@@ -16,14 +15,18 @@ import torch
 
 from benchmarks.bands import draw_call
 from benchmarks.models import Column, Sizes, columns, random_model, token_ids
+from benchmarks.peaks import Above
 from benchmarks.peers import full_form, full_logits_nll
 from benchmarks.speed import Bench
+from benchmarks.training import step_mib
+from benchmarks.ways import applied, entropy_request, results
 from longbench_run.harness.attention.bands import attend_bands
-from longbench_run.harness.models.memory import PeakMemory, release_memory
 from longbench_run.harness.models.score import score
 from longbench_run.tasks.base import ScoreWindow
 
 _ROOT = Path(__file__).resolve().parent.parent
+WORST_ENTROPY = "dca"
+"""The method whose attention entropy takes most memory."""
 Work = Callable[[], object]
 
 
@@ -67,30 +70,37 @@ def _full_logits(column: Column) -> Work:
     return partial(full_logits_nll, loaded.model, ids)
 
 
-WORKS: dict[str, Callable[[Column], Work]] = {
-    "self_extend in blocks": partial(_bands, method="self_extend", attend=attend_bands),
-    "self_extend in full": partial(_bands, method="self_extend", attend=full_form),
-    "scoring streamed": _streamed,
-    "scoring full logits": _full_logits,
-}
-"""Prepares and warms up, and returns the work whose memory counts."""
+def _entropy(column: Column) -> Work:
+    loaded, length = column.load(), column.sizes.prefill
+
+    def take(tokens: int) -> None:
+        with applied(loaded, WORST_ENTROPY, length):
+            results(loaded, [entropy_request(tokens)])
+
+    take(64)
+    return partial(take, length)
 
 
 @torch.inference_mode()
-def _measure(column: Column, work: str) -> float:
-    run = WORKS[work](column)
-    release_memory()
-    if sys.platform == "linux":
-        # What preparing has freed is still resident: the work would take it again without a new peak.
-        ctypes.CDLL(None).malloc_trim(0)
-    peak = PeakMemory([torch.device(column.device)])
-    peak.start()
-    before = peak.read()
-    run()
-    after = peak.read()
-    if before is None or after is None:
-        raise SystemExit("peak memory on a CPU must be measured on Linux.")
-    return (after - before) / 2**20
+def _of_work(column: Column, prepare: Callable[[Column], Work]) -> float:
+    """Return the MiB of what a function prepares, warms up and returns."""
+    work = prepare(column)
+    above = Above(column.device)
+    work()
+    return above.mib()
+
+
+WORKS: dict[str, Callable[[Column], float]] = {
+    "self_extend in blocks": partial(
+        _of_work, prepare=partial(_bands, method="self_extend", attend=attend_bands)
+    ),
+    "self_extend in full": partial(_of_work, prepare=partial(_bands, method="self_extend", attend=full_form)),
+    "scoring streamed": partial(_of_work, prepare=_streamed),
+    "scoring full logits": partial(_of_work, prepare=_full_logits),
+    "attention entropy": partial(_of_work, prepare=_entropy),
+    "tuning step": step_mib,
+}
+"""Name -> MiB above what was there before the work."""
 
 
 def main() -> int:
@@ -105,7 +115,7 @@ def main() -> int:
         torch.set_num_threads(options.threads)
     column = columns()[options.column]
     sizes = Sizes(**{**asdict(column.sizes), **options.sizes})
-    print(_measure(replace(column, sizes=sizes), options.work))
+    print(WORKS[options.work](replace(column, sizes=sizes)))
     return 0
 
 

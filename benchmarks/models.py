@@ -24,9 +24,11 @@ class Sizes:
     """How large each row is, in tokens unless said otherwise."""
 
     prefill: int = 32768
+    """Also of a text whose attention entropy is taken."""
     full_form: int = 8192
     """Queries and keys of the call that is compared with n x n scores."""
     scoring: int = 32768
+    """Also of a text that is learnt in a step of tuning."""
     full_logits: int = 2048
     """Length at which peers' scoring is measured: at ``scoring`` its logits alone take 16 GiB."""
     plain: tuple[int, ...] = (4096, 8192, 16384, 32768)

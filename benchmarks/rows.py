@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks import measures, rates
 from benchmarks.measures import Measure
+from benchmarks.memory import WORST_ENTROPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,32 @@ ROWS = (
         what="for context: windows of 4k with stride 256 over a document of 8k, as peers measure perplexity",
         peers="one forward over the same 8k; at a window of 32k each token would be computed 128 times",
         measure=measures.windowed_perplexity,
+    ),
+    Row(
+        name="entropy-memory",
+        what=f"memory above weights, attention entropy of 32k tokens, {WORST_ENTROPY}, which takes most of it",
+        peers="(no ratio; probabilities of all layers, as `output_attentions` returns them: see details)",
+        cpu=Limit(1),
+        unit="GiB",
+        measure=measures.memory_gib("attention entropy", measures.all_attentions),
+    ),
+    Row(
+        name="entropy-time",
+        what=f"attention entropy of 32k tokens, {WORST_ENTROPY}",
+        peers="the engine's nll of the same tokens, unmodified model",
+        cpu=Limit(2.5),
+        measure=measures.entropy_time,
+    ),
+    Row(
+        name="tuning-memory",
+        what=(
+            "memory above weights, gradients and optimizer states, a step of tuning on 32k tokens, entropy_abf, bundled "
+            "model in float32, all layers computed again"
+        ),
+        peers="(no ratio; logits of all positions: see details)",
+        cpu=Limit(1.5),
+        unit="GiB",
+        measure=measures.memory_gib("tuning step", measures.all_logits),
     ),
     Row(
         name="passkey-tokens",

@@ -14,7 +14,8 @@ from longbench_run.harness.attention.continuation import continued
 from longbench_run.harness.methods import parse_method
 from longbench_run.harness.models.engine import EngineResult, run_group
 from longbench_run.harness.models.limits import Limits
-from longbench_run.tasks.base import Request
+from longbench_run.tasks.attention_entropy import edges
+from longbench_run.tasks.base import EntropyRequest, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,11 @@ def results(
         if result.failure is not None:
             raise RuntimeError(f"{result.status}: {result.failure.message}")
     return found
+
+
+def entropy_request(length: int) -> EntropyRequest:
+    """Return a sample of so many tokens as `attention_entropy` asks for it."""
+    return EntropyRequest(token_ids=token_ids(length), edges=tuple(edges(length)))
 
 
 @torch.inference_mode()

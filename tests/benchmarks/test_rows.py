@@ -11,14 +11,20 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import measures, speed
+from benchmarks import measures, speed, training
 from benchmarks.memory import peak_mib
 from benchmarks.rows import ROWS, Limit, Row
 from benchmarks.speed import Figure, in_turn
 from benchmarks.stored import Stored
 
 BY_NAME = {row.name: row for row in ROWS}
-IN_ITS_OWN_PROCESS = {"full-form-memory", "scoring-memory", "scoring-memory-peers"}
+IN_ITS_OWN_PROCESS = {
+    "full-form-memory",
+    "scoring-memory",
+    "scoring-memory-peers",
+    "entropy-memory",
+    "tuning-memory",
+}
 
 
 def figures(folder):
@@ -53,6 +59,56 @@ def test_full_form_takes_several_score_matrices(bench):
     matrix = 2 * 1024 * 1024 * 4 / 2**20
     assert peak_mib(bench, "self_extend in full") > 2 * matrix
     assert peak_mib(bench, "self_extend in blocks") < 2 * matrix
+
+
+@pytest.mark.slow
+def test_attention_entropy_takes_less_than_its_probabilities_and_more_with_more_tokens(bench):
+    """Of 3 layers with 2 heads, 2048 x 2048 probabilities take 96 MiB, and 4096 x 4096 384 MiB."""
+    short, long = (
+        peak_mib(replace(bench, column=sized(bench, prefill=tokens)), "attention entropy")
+        for tokens in (2048, 4096)
+    )
+    assert 5 < short < 96
+    assert short < long < 2.5 * short
+
+
+@pytest.mark.slow
+def test_a_step_of_tuning_takes_memory_in_proportion_to_its_tokens(bench):
+    """The states between 3 layers of width 320 take 7.5 MiB at 2048 tokens: recomputed layers keep no more."""
+    short, long = (
+        peak_mib(replace(bench, column=sized(bench, scoring=tokens)), "tuning step")
+        for tokens in (1024, 2048)
+    )
+    assert 7.5 < short < long < 2.5 * short
+
+
+def sized(bench, **sizes):
+    return replace(bench.column, sizes=replace(bench.column.sizes, **sizes))
+
+
+def test_what_other_ways_would_take_is_computed_from_the_shape(bench, monkeypatch):
+    monkeypatch.setattr(measures, "peak_mib", lambda _bench, _work: 512.0)
+    column = sized(bench, prefill=32768, scoring=32768)
+    notes = {
+        name: BY_NAME[name].measure(replace(bench, column=column))
+        for name in ("entropy-memory", "tuning-memory")
+    }
+    assert notes["entropy-memory"] == Figure(
+        values=(0.5,),
+        note="one process; 3 layers x 2 heads x 32768^2 probabilities of 4 bytes: 24 GiB, computed",
+    )
+    assert notes["tuning-memory"] == Figure(
+        values=(0.5,),
+        note="one process; logits of 32768 positions x 2048 tokens x 4 bytes: 0.25 GiB, computed",
+    )
+
+
+def test_the_sample_of_a_step_of_tuning_has_about_the_tokens_asked_for_and_learns_nearly_all(bench, tmp_path):
+    planned = training._planned(bench.column, tmp_path)
+    assert planned.recipe.steps == len(planned.samples) == 2
+    for sample in planned.samples:
+        assert bench.column.sizes.scoring - 64 < len(sample) <= bench.column.sizes.scoring
+        assert sample.responses > len(sample) - 64
 
 
 def test_passkey_grid_computes_the_tokens_that_a_count_by_hand_gives(bench):
