@@ -44,8 +44,9 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         ("--seed", "LIST", "seeds of samples and order, separated by commas (default: 0)"),
         (
             "--composition",
-            "NAME",
-            "none, short (within the window), long (over half the context), short_then_long",
+            "LIST",
+            "which conversations, separated by commas: none (any), short (within the window), long (over half the "
+            "context), short_then_long (default: none)",
         ),
         ("--lora", "RANK", "train an adapter of this rank (default: all weights)"),
         ("--learning-rate", "X", "peak (default: 2e-5)"),

@@ -102,10 +102,7 @@ def _plan(found: argparse.Namespace, processes: Processes) -> list[PlannedVarian
     _save_every(found)
     methods = parse_methods(found.methods)
     window = _tokens("--original-context-length", found.original_context_length)
-    if found.composition not in (None, *COMPOSITIONS):
-        raise unknown_name(
-            "name", found.composition, COMPOSITIONS, where="--composition", see="`longbench-run tune --help`"
-        )
+    compositions = _compositions(found.composition or Recipe.composition)
     spec = ModelSpec(
         model=found.model or REFERENCE,
         revision=found.revision,
@@ -145,10 +142,11 @@ def _plan(found: argparse.Namespace, processes: Processes) -> list[PlannedVarian
             context_length=tokens,
             samples=count,
             seed=seed,
-            composition=found.composition,
+            composition=composition,
             precision=precision,
             **numbers,
         )
+        for composition in compositions
         for count in samples
         for seed in seeds
     ]
@@ -225,6 +223,16 @@ def _matrix(planned: Sequence[PlannedVariant]) -> str:
     return yaml.safe_dump({"models": [model], "methods": methods}, sort_keys=False, allow_unicode=True)
 
 
+def _compositions(text: str) -> list[str]:
+    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in COMPOSITIONS:
+            raise unknown_name(
+                "name", name, COMPOSITIONS, where="--composition", see="`longbench-run tune --help`"
+            )
+    return names
+
+
 def _tokens(flag: str, text: str | None) -> int | None:
     length = None if text is None else parse_length(text)
     if text is not None and (length is None or length.in_windows):
@@ -233,7 +241,7 @@ def _tokens(flag: str, text: str | None) -> int | None:
 
 
 def _numbers(flag: str, text: str) -> list[int]:
-    return [_number(flag, part.strip(), whole=True) for part in text.split(",")]
+    return list(dict.fromkeys(_number(flag, part.strip(), whole=True) for part in text.split(",")))
 
 
 def _number(flag: str, text: str | None, *, whole: bool, least: int = 0) -> Any:

@@ -49,7 +49,7 @@ def plan_tuning(
     Args:
         spec: The model; its weights are read as float32.
         methods: What is attached while training.
-        recipes: One for each number of samples and seed, all with one context length.
+        recipes: One for each composition, number of samples and seed, all with one context length.
         data: File of conversations.
         output: Folder that variants are written into.
 
@@ -75,7 +75,7 @@ def plan_tuning(
                 method=method,
                 recipe=recipe,
                 samples=samples,
-                folder=output / f"{_folder_name(method)}-{recipe.samples}-seed{recipe.seed}",
+                folder=output / _folder_name(method, recipe),
                 inspected=inspected,
                 footprint=tuning_footprint(inspected, recipe, method, longest=longest),
                 description=_describe(method, recipe, samples, inspected, (file, encoded)),
@@ -85,7 +85,13 @@ def plan_tuning(
     return planned
 
 
-def _folder_name(method: Method) -> str:
+def _folder_name(method: Method, recipe: Recipe) -> str:
+    # Any sample, the paper's default, is not said.
+    composition = [] if recipe.composition == Recipe.composition else [recipe.composition]
+    return "-".join([_name(method), *composition, str(recipe.samples), f"seed{recipe.seed}"])
+
+
+def _name(method: Method) -> str:
     return _NAME.sub("-", method.text)
 
 
@@ -99,7 +105,7 @@ def _check_installed(spec: ModelSpec) -> None:
 
 
 def _check_names(methods: Sequence[Method]) -> None:
-    names = [_folder_name(method) for method in methods]
+    names = [_name(method) for method in methods]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"--methods: method must stand once, got {twice!r} twice. Keep one.")

@@ -21,7 +21,9 @@ from longbench_run.harness.tuning import memory, plan, run, trainer, variant
 from longbench_run.harness.tuning.conversations import read_conversations
 from longbench_run.harness.tuning.recipe import papers
 from longbench_run.harness.tuning.samples import encode_all
+from longbench_run.results.store import read_header
 from longbench_run.results.table import load
+from longbench_run.results.tuned import tuned_names
 
 METHODS = ["none", "pi", "ntk_by_parts", "yarn", "abf", "entropy_abf"]
 LENGTH = 128
@@ -106,6 +108,26 @@ def test_a_matrix_takes_the_variants(tuned, tmp_path):
     frame = load(output)
     assert set(frame["status"]) == {"ok"}
     assert set(frame["method_label"]) == {"none", *(f"{method}-8-seed0" for method in METHODS)}
+
+
+def test_compositions_make_a_variant_each_and_a_run_tells_them_apart(base, chats, tmp_path):
+    output = tmp_path / "out"
+    words = ["--model", str(base), "--data", str(chats), "--output", str(output), *QUICK, "--methods", "abf"]
+    words += ["--samples", "4,4", "--epochs", "1", "--composition", "none,long,none"]
+    assert main(["tune", *words]) == 0
+    made = {path.parent.name: json.loads(path.read_text()) for path in output.glob("*/recipe.json")}
+    assert {name: recipe["recipe"]["composition"] for name, recipe in made.items()} == {
+        "abf-4-seed0": "none",
+        "abf-long-4-seed0": "long",
+    }
+
+    folder = tmp_path / "run"
+    cells = {"lengths": "64", "tasks": "perplexity", "samples": 1, "device": "cpu"}
+    measure(config=str(output / "matrix.yaml"), output=str(folder), **cells)
+    assert dict(tuned_names(read_header(folder))) == {
+        "abf-4-seed0": "abf, composition none",
+        "abf-long-4-seed0": "abf, composition long",
+    }
 
 
 def test_what_is_there_is_not_trained_again(tuned, base, chats, capsys):
