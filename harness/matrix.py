@@ -9,7 +9,7 @@ from longbench_run.harness.choices import Choices, MethodChoice, TaskChoice
 from longbench_run.harness.errors import ConfigError, LongbenchError, MethodNotApplicable
 from longbench_run.harness.grammar import format_value
 from longbench_run.harness.models.spec import REFERENCE
-from longbench_run.harness.plan import FirstSamples, Plan, PlannedCell, Weights
+from longbench_run.harness.plan import FirstSamples, Plan, PlannedCell, SampleSource, Weights
 from longbench_run.results.records import CellIdentity, MethodIdentity
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def first_samples(plan: Plan) -> FirstSamples:
         TaskError: If a task cannot make samples of a length.
         ConfigError: If the data has none.
     """
-    found: dict[tuple[str, str, int, int], Sample] = {}
+    found: dict[SampleSource, Sample] = {}
     for cell in plan.cells:
         if cell.sample_source in found:
             continue

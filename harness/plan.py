@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from longbench_run.harness.chat import ChatTemplate, TaskTokenizer
 
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from longbench_run.results.records import CellIdentity
     from longbench_run.tasks.base import Sample, Tokenizer
 
-FirstSamples = Mapping[tuple[str, str, int, int], "Sample"]
+
+class SampleSource(NamedTuple):
+    """All that decides which samples there are, and what they are."""
+
+    tokenizer: str
+    chat: str | None
+    task: str
+    context_length: int
+    seed: int
+
+
+FirstSamples = Mapping[SampleSource, "Sample"]
 """First sample by `PlannedCell.sample_source`."""
 
 
@@ -68,10 +79,12 @@ class PlannedCell:
         return self.identity.seed
 
     @property
-    def sample_source(self) -> tuple[str, str, int, int]:
-        """Key of the samples, which all methods share: tokenizer, task, length and seed."""
-        return (
-            self.weights.inspected.facts.identity.model_dump_json(),
+    def sample_source(self) -> SampleSource:
+        """Key of the samples, which all methods share, and models of one tokenizer."""
+        chat = self.weights.chat
+        return SampleSource(
+            self.weights.inspected.tokenizer_identity,
+            None if chat is None else chat.name,
             self.identity.task.model_dump_json(),
             self.context_length,
             self.seed,

@@ -20,7 +20,7 @@ from longbench_run.harness.errors import ConfigError, ModelError
 from longbench_run.harness.methods.base import RopeFacts
 from longbench_run.harness.models.adapter import find_adapter
 from longbench_run.harness.models.hub import Source, find_source, readable_errors
-from longbench_run.harness.models.identity import folder_revision
+from longbench_run.harness.models.identity import folder_revision, tokenizer_identity
 from longbench_run.harness.models.skeleton import build_skeleton, read_config
 from longbench_run.harness.models.spec import ModelSpec, complaint
 from longbench_run.results.records import ModelIdentity
@@ -61,6 +61,8 @@ class InspectedModel:
     facts: ModelFacts
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
+    tokenizer_identity: str
+    """The same for tokenizers that are known to do the same; else the model's."""
 
 
 def inspect_model(spec: ModelSpec, *, device: str | None = None) -> InspectedModel:
@@ -114,7 +116,14 @@ def inspect_model(spec: ModelSpec, *, device: str | None = None) -> InspectedMod
         vocabulary=next(skeleton.get_input_embeddings().parameters()).shape[0],
         parameters=sum(p.numel() for p in skeleton.parameters()),
     )
-    return InspectedModel(spec=spec, source=source, facts=facts, config=config, tokenizer=tokenizer)
+    return InspectedModel(
+        spec=spec,
+        source=source,
+        facts=facts,
+        config=config,
+        tokenizer=tokenizer,
+        tokenizer_identity=tokenizer_identity(tokenizer) or identity.model_dump_json(),
+    )
 
 
 def resolve_device(spec: ModelSpec) -> str:

@@ -1,9 +1,14 @@
-"""Which weights, without a path of this machine: a hub commit, or a hash over a folder's files."""
+"""Which weights, without a path of this machine: a hub commit, or a hash over a folder's files; and which tokenizer."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NAMES = frozenset(
     {
@@ -44,3 +49,28 @@ def folder_revision(folder: Path, *, with_code: bool = False) -> str:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
             digest.update(f"{path.name}\0{content}\n".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return ``sha256:...``, the same for two tokenizers only where both make the same tokens of any text, and text of them.
+
+    Variants of one model bring a copy of its tokenizer each: prompts that are made with one of them serve all.
+
+    Args:
+        tokenizer: As it was read, before anything was tokenized.
+
+    Returns:
+        None where part of it is code that nothing is known of.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    kind = type(tokenizer)
+    if backend is None or not kind.__module__.startswith("transformers."):
+        return None
+    decisive = {
+        "class": kind.__qualname__,
+        "backend": backend.to_str(),
+        "special_tokens": [tokenizer.bos_token_id, tokenizer.eos_token_id, sorted(tokenizer.all_special_ids)],
+        "split_special_tokens": tokenizer.split_special_tokens,
+        "chat_template": tokenizer.chat_template,
+    }
+    return f"sha256:{hashlib.sha256(json.dumps(decisive, default=str).encode()).hexdigest()}"

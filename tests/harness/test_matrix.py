@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from longbench_run.harness.chat import ChatTemplate
 from longbench_run.harness.choices import choose
 from longbench_run.harness.config_build import load_config
 from longbench_run.harness.errors import ConfigError
@@ -50,7 +52,7 @@ def weights(label="m", *, window=WINDOW, asked="some/model", of_method=None, bas
     )
     return Weights(
         model_label=label,
-        inspected=SimpleNamespace(facts=facts, tokenizer=ByteTokenizer()),
+        inspected=SimpleNamespace(facts=facts, tokenizer=ByteTokenizer(), tokenizer_identity="bytes"),
         asked=asked,
         method_weights=of_method,
         original_context_length=window,
@@ -343,18 +345,29 @@ class WordTokenizer(ByteTokenizer):
         return [256 + raw[i] for i in range(0, len(raw), 2)]
 
 
-def test_samples_are_made_once_for_all_methods_and_again_for_another_tokenizer():
-    one, two = weights("a"), weights("b")
-    two.inspected.tokenizer = WordTokenizer()
-    plan = plan_of(one, two, methods="pi", tasks="passkey", lengths="1k", samples=2)
+def test_samples_are_made_once_for_all_methods_and_models_of_a_tokenizer_and_again_for_another_one():
+    one, two, alike = weights("a"), weights("b"), weights("c")
+    two.inspected.tokenizer, two.inspected.tokenizer_identity = WordTokenizer(), "words"
+    plan = plan_of(one, two, alike, methods="pi", tasks="passkey", lengths="1k", samples=2)
     cache = SampleCache()
     samples = {(c.weights.model_label, c.method_label): cache.of_cell(c) for c in plan.cells}
 
-    assert samples["a", "none"] is samples["a", "pi"]
+    assert samples["a", "none"] is samples["a", "pi"] is samples["c", "none"]
     assert (
         max(samples["a", "pi"][0].request.prompt_ids) < 256 <= min(samples["b", "pi"][0].request.prompt_ids)
     )
     assert cache.of_cell(plan.cells[0]) is samples["a", "none"]
+
+
+def test_models_that_write_chats_otherwise_have_samples_of_their_own():
+    plain = weights("a")
+    of_own, of_vicuna = (replace(plain, chat=ChatTemplate(name=name)) for name in ("own", "vicuna"))
+    sources = {
+        cell.sample_source
+        for each in (plain, of_own, of_vicuna)
+        for cell in plan_of(each, methods="pi", tasks="passkey", lengths="1k", samples=2).cells
+    }
+    assert len(sources) == 3
 
 
 def test_the_samples_used_longest_ago_make_room():
