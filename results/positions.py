@@ -7,6 +7,7 @@ together in any way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,27 @@ import numpy as np
 from longbench_run.results.references import means_of, reference_rows
 from longbench_run.results.statistics import Estimate, Interval, estimate, extremes, extremes_if_flat
 from longbench_run.results.studentised import Vector
-from longbench_run.results.table import CELL_KEYS, CellKey, estimate_rows, groups_of_cells
+from longbench_run.results.table import CELL_KEYS, CellKey, CellScores, groups_of_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MIDDLE = Interval(0.25, 0.75)
 """Positions that are the middle of the U, both included; its ends are 0 and 1."""
+_READ = [
+    *CELL_KEYS,
+    "seed",
+    "index",
+    "document",
+    "depth",
+    "score",
+    "weight",
+    "higher_is_better",
+    "is_binary",
+    "minimum",
+    "maximum",
+]
+"""Columns that curves are made of: to take rows of all columns takes longer than all that is computed of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +81,7 @@ def position_curves(frame: pd.DataFrame) -> tuple[PositionCurve, ...]:
     Args:
         frame: Rows of `longbench_run.results.load`, all or some.
     """
-    placed = frame[frame["score"].notna() & frame["depth"].notna()]
+    placed = frame.loc[frame["score"].notna() & frame["depth"].notna(), _READ]
     references = reference_rows(frame)
     return tuple(
         _curve(key, rows, references) for key, rows in groups_of_cells(placed) if rows["depth"].nunique() > 1
@@ -121,13 +136,14 @@ def _columns(found: Estimate) -> dict[str, Any]:
 
 
 def _curve(key: CellKey, rows: pd.DataFrame, references: pd.DataFrame) -> PositionCurve:
-    depths = np.unique(rows["depth"].to_numpy(dtype=np.float64))
+    placed = rows["depth"].to_numpy(dtype=np.float64)
+    depths = np.unique(placed)
+    of_cell = CellScores.of(rows)
     points = tuple(
-        PositionPoint(depth=float(depth), mean=estimate_rows(rows[rows["depth"] == depth]))
-        for depth in depths
+        PositionPoint(depth=float(depth), mean=of_cell.estimate(placed == depth)) for depth in depths
     )
     names, scores = _by_question(rows)
-    higher = rows.iloc[0]["higher_is_better"]  # None or NaN where the run does not say
+    higher = rows["higher_is_better"].iloc[0]  # None or NaN where the run does not say
     sign = -1.0 if higher is not None and not higher else 1.0
     found = extremes(sign * scores) if len(scores) else None
     flat = extremes_if_flat(sign * scores) if len(scores) else None
@@ -135,7 +151,7 @@ def _curve(key: CellKey, rows: pd.DataFrame, references: pd.DataFrame) -> Positi
         key=key,
         points=points,
         questions=len(scores),
-        u_depth=_u_depth(depths, names, scores, rows),
+        u_depth=_u_depth(depths, names, scores, of_cell),
         worst_depth=float(depths[np.argmin(sign * scores.mean(axis=0))]) if len(scores) else None,
         worst=sign * found.worst if found else None,
         worst_if_flat=sign * flat.worst if flat else None,
@@ -147,16 +163,23 @@ def _curve(key: CellKey, rows: pd.DataFrame, references: pd.DataFrame) -> Positi
 
 def _by_question(rows: pd.DataFrame) -> tuple[list[str], Vector]:
     """Return questions with a score at every position, and their scores, shape ``(questions, positions)``."""
-    trial = rows.groupby(["seed", "depth"]).cumcount().map("trial {}".format)
-    questions = rows.assign(question=rows["document"].where(rows["document"].notna(), trial))
-    table = questions.pivot_table(index=["seed", "question"], columns="depth", values="score").dropna()
+    columns = (rows[name].tolist() for name in ("seed", "document", "depth", "score"))
+    trials: Counter[tuple[int, float]] = Counter()
     # A document is one question for all seeds, a trial is of its seed.
-    documents = set(rows["document"])
-    names = [name if name in documents else f"{seed} {name}" for seed, name in table.index]
-    return names, table.to_numpy(dtype=np.float64)
+    found: dict[tuple[int, str, bool], dict[float, list[float]]] = {}
+    for seed, document, depth, score in zip(*columns, strict=True):
+        is_named = isinstance(document, str)
+        question = document if is_named else f"trial {trials[seed, depth]}"
+        trials[seed, depth] += 1
+        found.setdefault((seed, question, is_named), {}).setdefault(depth, []).append(score)
+    depths = sorted({depth for of_question in found.values() for depth in of_question})
+    whole = sorted(question for question, of_question in found.items() if len(of_question) == len(depths))
+    names = [name if is_named else f"{seed} {name}" for seed, name, is_named in whole]
+    scores = [[float(np.mean(found[question][depth])) for depth in depths] for question in whole]
+    return names, np.array(scores, dtype=np.float64).reshape(len(whole), len(depths))
 
 
-def _u_depth(depths: Vector, names: list[str], scores: Vector, rows: pd.DataFrame) -> Estimate:
+def _u_depth(depths: Vector, names: list[str], scores: Vector, of_cell: CellScores) -> Estimate:
     ends = (depths == 0) | (depths == 1)
     middle = (depths >= MIDDLE.low) & (depths <= MIDDLE.high)
     if ends.sum() < 2 or not middle.any() or not len(scores):
@@ -164,8 +187,8 @@ def _u_depth(depths: Vector, names: list[str], scores: Vector, rows: pd.DataFram
     differences = scores[:, ends].mean(axis=1) - scores[:, middle].mean(axis=1)
     if np.ptp(differences) == 0:  # nothing is known of their spread
         return Estimate(float(differences[0]), len(differences), len(set(names)), None, None)
-    low, high = rows.iloc[0]["minimum"], rows.iloc[0]["maximum"]
-    width = None if np.isnan(low) or np.isnan(high) else float(high - low)
+    low, high = of_cell.minimum, of_cell.maximum
+    width = None if low is None or high is None else high - low
     return estimate(
         differences.tolist(),
         clusters=names,

@@ -49,6 +49,8 @@ def means_of(references: pd.DataFrame, key: CellKey, rows: pd.DataFrame) -> Mapp
         key: The cell and metric that the rows are of.
         rows: Rows of `longbench_run.results.load`.
     """
+    if not len(references):
+        return {}
     is_same = references["document"].isin(set(rows["document"])) & references["seed"].isin(set(rows["seed"]))
     for name in _SHARED:
         is_same &= references[name] == getattr(key, name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from longbench_run.results.lines import read_parts
 from longbench_run.results.records import Status
@@ -249,15 +250,56 @@ def estimate_rows(scored: pd.DataFrame) -> Estimate:
     Args:
         scored: Rows of `load` with a score, at least one.
     """
-    first = scored.iloc[0]
-    return estimate(
-        scored["score"].tolist(),
-        weights=scored["weight"].tolist() if scored["weight"].notna().all() else None,
-        clusters=clusters_of(scored),
-        is_binary=not _is_missing(first["is_binary"]) and bool(first["is_binary"]),
-        minimum=None if _is_missing(first["minimum"]) else float(first["minimum"]),
-        maximum=None if _is_missing(first["maximum"]) else float(first["maximum"]),
-    )
+    return CellScores.of(scored).estimate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellScores:
+    """The scores of rows of one cell and metric: of a frame, parts are slow to take many times."""
+
+    values: NDArray[np.float64]
+    """Score per row."""
+    weights: NDArray[np.float64]
+    """Weight per row; NaN where it has none."""
+    clusters: NDArray[np.int64]
+    """What each row is resampled with, see `clusters_of`."""
+    is_binary: bool
+    minimum: float | None
+    maximum: float | None
+
+    @classmethod
+    def of(cls, scored: pd.DataFrame) -> CellScores:
+        """Read them.
+
+        Args:
+            scored: Rows of `load` with a score, at least one.
+        """
+        is_binary, minimum, maximum = (scored[name].iloc[0] for name in ("is_binary", "minimum", "maximum"))
+        return cls(
+            values=scored["score"].to_numpy(dtype=np.float64),
+            weights=scored["weight"].to_numpy(dtype=np.float64),
+            clusters=np.array(clusters_of(scored)),
+            is_binary=not _is_missing(is_binary) and bool(is_binary),
+            minimum=None if _is_missing(minimum) else float(minimum),
+            maximum=None if _is_missing(maximum) else float(maximum),
+        )
+
+    def estimate(self, chosen: NDArray[np.bool_] | None = None) -> Estimate:
+        """Return what `estimate_rows` does of these rows, or of some.
+
+        Args:
+            chosen: Whether each row counts; default: all do.
+        """
+        rows = slice(None) if chosen is None else chosen
+        weights = self.weights[rows]
+        return estimate(
+            self.values[rows].tolist(),
+            weights=None if np.isnan(weights).any() else weights.tolist(),
+            clusters=self.clusters[rows].tolist(),
+            is_binary=self.is_binary,
+            minimum=self.minimum,
+            maximum=self.maximum,
+        )
 
 
 def _is_missing(value: object) -> bool:
