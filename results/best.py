@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from longbench_run.results.method_differences import method_differences
 from longbench_run.results.statistics import SMALLEST_COUNT, cluster_sums
-from longbench_run.results.table import CellKey, clusters_of, latest_cells
+from longbench_run.results.table import SCORED, CellKey, clusters_of, latest_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def _best(rows: pd.DataFrame, *, family: int) -> Iterator[CellKey]:
 def _candidates(rows: pd.DataFrame) -> Mapping[str, _Candidate]:
     """Return the scored methods of a column."""
     found: dict[str, _Candidate] = {}
-    for key, of_cell in latest_cells(rows).items():
+    for key, of_cell in latest_cells(rows, (*SCORED, "higher_is_better")).items():
         scored = of_cell[of_cell["score"].notna()]
         direction = of_cell["higher_is_better"].iloc[0]
         if not len(scored) or direction not in (True, False):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
 
 from longbench_run.results.differences import Bounds, Scored, paired_difference
 from longbench_run.results.shares import Difference, DifferenceKind
 from longbench_run.results.statistics import CONFIDENCE, SMALLEST_COUNT, Interval
-from longbench_run.results.table import clusters_of, latest_cells
+from longbench_run.results.table import SCORED, CellScores, latest_cells
 from longbench_run.results.verdicts import Measured, Verdict, decide, smallest_tail
 
 if TYPE_CHECKING:
@@ -19,18 +21,6 @@ if TYPE_CHECKING:
 ALPHA = 1 - CONFIDENCE
 """Chance of any wrong verdict within a family."""
 Effect = Literal["better", "worse", "not shown"]
-
-_COMPARED = [
-    "sample_key",
-    "weight",
-    "score",
-    "document",
-    "higher_is_better",
-    "is_binary",
-    "minimum",
-    "maximum",
-]
-"""Columns that a comparison reads."""
 
 _EFFECTS: dict[Verdict, Effect] = {
     "improved": "better",
@@ -152,39 +142,60 @@ def _shared(
     frame: pd.DataFrame, pairs: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str, int], pd.DataFrame]:
     """Return (method, baseline, context length) -> rows of samples that both scored."""
-    cells: dict[tuple[str, int], pd.DataFrame] = {}
+    cells: dict[tuple[str, int], _Keyed] = {}
     panels = set()
-    for key, rows in latest_cells(frame).items():
+    for key, rows in latest_cells(frame, ("sample_key", *SCORED, "higher_is_better")).items():
         panels.add((key.run, key.model_label, key.task, key.protocol, key.metric))
-        # pandas would merge rows without a key with each other.
+        # Rows without a key are nobody's pair.
         is_wanted = rows["score"].notna() & rows["sample_key"].notna()
-        cells[key.method_label, key.context_length] = rows.loc[is_wanted, _COMPARED]
+        cells[key.method_label, key.context_length] = _Keyed.of(rows[is_wanted])
     if len(panels) > 1:
         raise ValueError(f"frame must hold one run, model, task, protocol and metric, got {sorted(panels)!r}")
     lengths = sorted({length for _, length in cells})
     return {
-        (method, baseline, length): cells[baseline, length].merge(
-            cells[method, length], on=["sample_key", "weight"], suffixes=("_baseline", "")
-        )
+        (method, baseline, length): cells[method, length].beside(cells[baseline, length])
         for method, baseline in pairs
         for length in lengths
         if (method, length) in cells and (baseline, length) in cells
     }
 
 
+class _Keyed(NamedTuple):
+    """The scored rows of a cell, and where each sample is among them."""
+
+    rows: pd.DataFrame
+    places: Mapping[tuple[str, float | None], int]
+    """(key, weight) of a sample, which are those of the same sample of other methods -> place of its row."""
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> _Keyed:
+        """Number them."""
+        of_samples = zip(rows["sample_key"].tolist(), rows["weight"].tolist(), strict=True)
+        return cls(rows, {(key, _number(weight)): place for place, (key, weight) in enumerate(of_samples)})
+
+    def beside(self, baseline: _Keyed) -> pd.DataFrame:
+        """Return the rows of samples that both have, in the baseline's order, with its score."""
+        shared = [sample for sample in baseline.places if sample in self.places]
+        found = self.rows.take([self.places[sample] for sample in shared]).reset_index(drop=True)
+        scores = baseline.rows["score"].to_numpy()
+        found["score_baseline"] = scores[[baseline.places[sample] for sample in shared]]
+        return found
+
+
 def _difference(shared: pd.DataFrame, family: int) -> Difference | None:
-    clusters = clusters_of(shared)
-    if len(set(clusters)) < 2:
+    if not len(shared):
         return None
-    first = shared.iloc[0]
+    scores = CellScores.of(shared)
+    if len(np.unique(scores.clusters)) < 2:
+        return None
     return paired_difference(
         shared["score_baseline"].tolist(),
         Scored(
-            values=shared["score"].tolist(),
-            weights=shared["weight"].tolist() if shared["weight"].notna().all() else None,
-            clusters=clusters,
+            values=scores.values.tolist(),
+            weights=None if np.isnan(scores.weights).any() else scores.weights.tolist(),
+            clusters=scores.clusters.tolist(),
         ),
-        Bounds(bool(first["is_binary"]), _number(first["minimum"]), _number(first["maximum"])),
+        Bounds(scores.is_binary, scores.minimum, scores.maximum),
         tail=smallest_tail(ALPHA, family),
     )
 

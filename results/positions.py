@@ -17,27 +17,13 @@ import numpy as np
 from longbench_run.results.references import means_of, reference_rows
 from longbench_run.results.statistics import Estimate, Interval, estimate, extremes, extremes_if_flat
 from longbench_run.results.studentised import Vector
-from longbench_run.results.table import CELL_KEYS, CellKey, CellScores, groups_of_cells
+from longbench_run.results.table import CELL_KEYS, SCORED, CellKey, CellScores, groups_of_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MIDDLE = Interval(0.25, 0.75)
 """Positions that are the middle of the U, both included; its ends are 0 and 1."""
-_READ = [
-    *CELL_KEYS,
-    "seed",
-    "index",
-    "document",
-    "depth",
-    "score",
-    "weight",
-    "higher_is_better",
-    "is_binary",
-    "minimum",
-    "maximum",
-]
-"""Columns that curves are made of: to take rows of all columns takes longer than all that is computed of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +67,12 @@ def position_curves(frame: pd.DataFrame) -> tuple[PositionCurve, ...]:
     Args:
         frame: Rows of `longbench_run.results.load`, all or some.
     """
-    placed = frame.loc[frame["score"].notna() & frame["depth"].notna(), _READ]
+    placed = frame[frame["score"].notna() & frame["depth"].notna()]
     references = reference_rows(frame)
     return tuple(
-        _curve(key, rows, references) for key, rows in groups_of_cells(placed) if rows["depth"].nunique() > 1
+        _curve(key, rows, references)
+        for key, rows in groups_of_cells(placed, (*SCORED, "depth", "higher_is_better"))
+        if rows["depth"].nunique() > 1
     )
 
 
@@ -171,12 +159,18 @@ def _by_question(rows: pd.DataFrame) -> tuple[list[str], Vector]:
         is_named = isinstance(document, str)
         question = document if is_named else f"trial {trials[seed, depth]}"
         trials[seed, depth] += 1
-        found.setdefault((seed, question, is_named), {}).setdefault(depth, []).append(score)
+        of_question = found.setdefault((seed, question, is_named), {})
+        of_question.setdefault(depth, []).append(score)
     depths = sorted({depth for of_question in found.values() for depth in of_question})
     whole = sorted(question for question, of_question in found.items() if len(of_question) == len(depths))
     names = [name if is_named else f"{seed} {name}" for seed, name, is_named in whole]
-    scores = [[float(np.mean(found[question][depth])) for depth in depths] for question in whole]
-    return names, np.array(scores, dtype=np.float64).reshape(len(whole), len(depths))
+    means = [
+        sum(scores) / len(scores)
+        for question in whole
+        for scores in map(found[question].get, depths)
+        if scores
+    ]
+    return names, np.array(means, dtype=np.float64).reshape(len(whole), len(depths))
 
 
 def _u_depth(depths: Vector, names: list[str], scores: Vector, of_cell: CellScores) -> Estimate:

@@ -16,7 +16,7 @@ from longbench_run.results.mover import Mean, Ratio, combined, residuals
 from longbench_run.results.records import MetricInfo, ModelSummary, RunHeader, TaskSummary
 from longbench_run.results.shares import normal_quantile
 from longbench_run.results.statistics import CONFIDENCE, SMALLEST_COUNT, Interval, cluster_sums
-from longbench_run.results.table import clusters_of, estimate_rows, latest_cells
+from longbench_run.results.table import SCORED, clusters_of, estimate_rows, latest_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ def robustness(header: RunHeader, frame: pd.DataFrame) -> tuple[Robustness, ...]
         Intervals: `longbench_run.results.mover`. That each length is tested as if alone for the lower end: Berger 1982,
         "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24 (intersection-union).
     """
-    found = latest_cells(frame)
+    found = latest_cells(frame, (*SCORED, "status"))
     return tuple(
         robust
         for task in header.tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -39,6 +39,13 @@ class CellKey(NamedTuple):
 
 CELL_KEYS = list(CellKey._fields)
 """The same as columns of `load`."""
+_ORDER = ["seed", "index"]
+SCORED = ("score", "weight", "document", "is_binary", "minimum", "maximum")
+"""Columns that means and their uncertainty are made of."""
+
+
+_FIRST = ("method", "factor_policy", "original_context_length", "higher_is_better")
+_SUMMARISED = (*dict.fromkeys((*SCORED, *_FIRST)), "status", "failure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,18 +155,24 @@ def cells(frame: pd.DataFrame) -> tuple[CellSummary, ...]:
     Args:
         frame: Rows of `load`, all or some.
     """
-    return tuple(_summary(keys, rows) for keys, rows in groups_of_cells(frame))
+    return tuple(_summary(keys, rows) for keys, rows in groups_of_cells(frame, _SUMMARISED))
 
 
-def groups_of_cells(frame: pd.DataFrame) -> Iterator[tuple[CellKey, pd.DataFrame]]:
+def groups_of_cells(
+    frame: pd.DataFrame, columns: Sequence[str] | None = None
+) -> Iterator[tuple[CellKey, pd.DataFrame]]:
     """Yield the rows of each cell and metric, by seed and index: no number depends on what was computed first.
 
     Args:
         frame: Rows of `load`, all or some.
+        columns: Those wanted beside the cell's, the seed and the index: to take rows of all columns takes longer than most
+            of what is computed of them. Default: all.
     """
+    if columns is not None:
+        frame = frame[[*CELL_KEYS, *_ORDER, *columns]]
     for keys, found in frame.groupby(CELL_KEYS, sort=True, observed=True, dropna=False):
         # As they mostly are: sorting a whole run of a million rows for each table takes longer than the table.
-        rows = found if _is_ordered(found) else found.sort_values(["seed", "index"], kind="stable")
+        rows = found if _is_ordered(found) else found.sort_values(_ORDER, kind="stable")
         run, model_label, task, version, protocol, metric, method_label, context_length, setup_id = cast(
             "tuple[Any, ...]", keys
         )
@@ -181,7 +194,7 @@ def groups_of_cells(frame: pd.DataFrame) -> Iterator[tuple[CellKey, pd.DataFrame
 
 def _summary(keys: CellKey, rows: pd.DataFrame) -> CellSummary:
     scored = rows[rows["score"].notna()]
-    first = rows.iloc[0]
+    first = {name: rows[name].iloc[0] for name in _FIRST}
     found = estimate_rows(scored) if len(scored) else Estimate(None, 0, 0, None, None)
     counts: Counter[Status] = Counter(rows["status"])
     failures = rows["failure"].dropna()
@@ -214,14 +227,15 @@ def _is_ordered(rows: pd.DataFrame) -> bool:
     return bool((later | ((seeds[1:] == seeds[:-1]) & (indices[1:] >= indices[:-1]))).all())
 
 
-def latest_cells(frame: pd.DataFrame) -> dict[CellKey, pd.DataFrame]:
+def latest_cells(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> dict[CellKey, pd.DataFrame]:
     """Return the rows of each cell and metric; of two setups of one place, the one computed last.
 
     Args:
         frame: Rows of `load`, all or some.
+        columns: As for `groups_of_cells`.
     """
     by_place: dict[CellKey, tuple[CellKey, pd.DataFrame]] = {}
-    for key, rows in sorted(groups_of_cells(frame), key=lambda group: int(group[1].index.max())):
+    for key, rows in sorted(groups_of_cells(frame, columns), key=lambda group: int(group[1].index.max())):
         by_place[key._replace(task_version=0, setup_id="")] = (key, rows)
     return dict(by_place.values())
 
