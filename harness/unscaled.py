@@ -64,11 +64,10 @@ def _same_frequencies(one: Method, other: Method, facts: RopeFacts, lengths: Ite
     if one.length_rule != other.length_rule:
         return False
     inv_freq = np.asarray(facts.inv_freq)
+    both = ([method.at_length(length) for method in (one, other)] for length in lengths)
     return all(
-        np.array_equal(
-            *(method.at_length(length).frequencies(inv_freq, facts.base) for method in (one, other))
-        )
-        for length in lengths
+        np.array_equal(mine.frequencies(inv_freq, facts.base), its.frequencies(inv_freq, facts.base))
+        for mine, its in both
     )
 
 

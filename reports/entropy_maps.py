@@ -77,8 +77,10 @@ def entropy_maps(shown: Entropies) -> tuple[EntropyMaps, ...]:
     )
     if not shown.differences:
         return (parts,)
+    import numpy as np
+
     # Of the largest one no difference is 0, unless all are.
-    largest = max(float(values.abs().max(axis=None)) for values in shown.differences.values()) or 1.0
+    largest = max(float(np.nanmax(abs(values.to_numpy()))) for values in shown.differences.values()) or 1.0
     differences = EntropyMaps(
         name=f"less-{BASELINE}",
         shown=shown,

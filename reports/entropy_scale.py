@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from longbench_run.reports.captions import caption
 from longbench_run.reports.document import Block, Figure, Heading, Table, text
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from longbench_run.results.records import RunHeader
 
-_WITH, _WITHOUT = ("#0072B2", "-"), ("#222222", (0, (4, 1.6)))
+_Look = tuple[str, Any]
+_WITH: _Look = ("#0072B2", "-")
+_WITHOUT: _Look = ("#222222", (0, (4, 1.6)))
 """Colour and line; the baseline's own darkness for what has no scale."""
 _NOTE = (
     "Slope of entropy against ln n as in the table above; of all layers, the mean of its absolute value. Both methods have "
@@ -252,7 +254,9 @@ def _scale_table(pairs: Sequence[ScalePair], header: RunHeader) -> Table:
 def _draw_curve(axes: Axes, points: Sequence[EntropyPoint], colour: str, line: Any) -> None:
     # Where ln n is what it is on average over the bucket: attention that is even lies on the line.
     x = [math.exp(point.even) for point in points]
-    axes.plot(x, [point.mean.value for point in points], color=colour, linestyle=line, zorder=3)
+    axes.plot(
+        x, [cast("float", point.mean.value) for point in points], color=colour, linestyle=line, zorder=3
+    )
     bounds = [(at, *point.mean.interval) for at, point in zip(x, points, strict=True) if point.mean.interval]
     if bounds:
         across, low, high = zip(*bounds, strict=True)
