@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ from benchmarks.tuning_claim import __main__ as command
 from benchmarks.tuning_claim.claims import Claim, claims, judged
 from benchmarks.tuning_claim.conversations import TEMPLATE, turns_of, write_conversations
 from benchmarks.tuning_claim.editions import EDITIONS, HALVES, LEARNING_RATES, MAIN
-from benchmarks.tuning_claim.page import _effects, _paper
+from benchmarks.tuning_claim.page import Made, _effects, _introduction, _paper
 from longbench_run.harness import reference_model
 from longbench_run.harness.reference_model.row import Kind, Row
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
 from longbench_run.harness.tuning.conversations import read_conversations
 from longbench_run.harness.tuning.samples import encode_all
-from longbench_run.reports.document import Table
+from longbench_run.reports.document import Items, Table
 from longbench_run.results.crossed import Contrast
 from longbench_run.results.tuned import TunedCell
 from longbench_run.tasks.generated.names import belongs_to_tasks, first_key
@@ -185,3 +186,42 @@ def test_the_rate_with_the_lowest_loss_of_the_last_step_is_taken_for_all_methods
     assert not {words[words.index("--seed") + 1] for words in started} & {
         str(seed) for seed in EDITIONS["cpu"].seeds
     }
+
+
+def test_a_cut_chooses_its_rate_with_no_more_samples_than_it_tunes_with_and_on_the_device_that_was_asked_for(
+    tmp_path,
+):
+    assert EDITIONS["bundled"].rate_samples == 100
+    cut = replace(EDITIONS["bundled"], samples=(16, 32))
+    assert cut.rate_samples == 32
+    (tmp_path / "conversations.jsonl").touch()
+    study = command.Study(cut, tmp_path, workers=1, device="cuda:1")
+    asked = study._command(tmp_path, ["pi"], samples=[32], rate="1e-4", name="main")
+    words = dict(zip(asked[1::2], asked[2::2], strict=True))
+    assert (words["--device"], words["--samples"], words["--context-length"]) == ("cuda:1", "32", "4x")
+
+
+def test_the_page_says_what_was_another_recipe_than_the_paper_s_and_how_the_rate_was_chosen(tmp_path):
+    for name, deviations in (
+        ("pi-32-seed0", {"precision": {"paper": "bfloat16", "here": "float32"}}),
+        ("pi-300-seed0", {"batch_size": {"paper": 128, "here": 32}}),
+    ):
+        (tmp_path / "main" / name).mkdir(parents=True)
+        recipe = json.dumps({"deviations_from_paper": deviations})
+        (tmp_path / "main" / name / "recipe.json").write_text(recipe)
+    study = command.Study(EDITIONS["cpu"], tmp_path, workers=2)
+    assert study.deviations == {"precision": "float32", "batch_size": 32}
+    made = Made(
+        command="python -m benchmarks.tuning_claim cpu",
+        seconds={"model": 120.0, "tuning": 60.0},
+        rates={"2e-05": 1.5, "0.0001": 1.25},
+        deviations=study.deviations,
+        machine="2 processes",
+    )
+    (items,) = (block for block in _introduction(EDITIONS["cpu"], made) if isinstance(block, Items))
+    said = ["".join(span.text for span in item) for item in items.items]
+    assert "the paper's recipe but for batch size 32, precision float32" in said
+    assert any(
+        "100 samples of a seed of its own, among 2e-05 (1.500), 0.0001 (1.250)" in each for each in said
+    )
+    assert "time: model 2 min, tuning 1 min; 3 min in all, 2 processes" in said
