@@ -22,9 +22,7 @@ from benchmarks.tuning_claim.conversations import TEMPLATE, write_conversations
 from benchmarks.tuning_claim.editions import (
     EDITIONS,
     FACTOR,
-    HALVES,
     LEARNING_RATES,
-    MAIN,
     RATE_SEED,
     WINDOWS,
     Edition,
@@ -114,7 +112,7 @@ class Study:
 
     @property
     def rate_losses(self) -> dict[str, float]:
-        """Learning rate, as tune takes it -> mean loss of the last step over the main methods."""
+        """Learning rate, as tune takes it -> mean loss of the last step over the edition's methods."""
         return {
             str(rate): mean(
                 json.loads(recipe.read_text(encoding="utf-8"))["result"]["losses"][-1]
@@ -127,7 +125,11 @@ class Study:
         """Return the learning rate of all methods, as tune takes it."""
         commands = [
             self._command(
-                model, MAIN, samples=[self.edition.rate_samples], rate=str(rate), name=f"rates/{rate}"
+                model,
+                self.edition.methods,
+                samples=[self.edition.rate_samples],
+                rate=str(rate),
+                name=f"rates/{rate}",
             )
             for rate in LEARNING_RATES
         ]
@@ -137,14 +139,19 @@ class Study:
         losses = self.rate_losses
         return min(losses, key=lambda rate: losses[rate])
 
+    @property
+    def _parts(self) -> dict[str, tuple[Sequence[str], Sequence[int]]]:
+        """Folder -> methods that are tuned into it, and with how many samples."""
+        edition = self.edition
+        others = [method for method in edition.halves if method not in edition.methods]
+        parts = {"main": (edition.methods, edition.samples), "halves": (others, edition.halves_samples)}
+        return {name: part for name, part in parts.items() if part[0]}
+
     def _tune(self, model: Path, rate: str) -> None:
-        others = [method for method in HALVES if method not in MAIN]
         seeds = self.edition.seeds
-        for name, methods, samples in (
-            ("main", MAIN, self.edition.samples),
-            ("halves", others, self.edition.halves_samples),
-        ):
+        for name, (methods, samples) in self._parts.items():
             asked = self._command(model, methods, samples=samples, rate=rate, name=name)
+            asked += ["--composition", ",".join(self.edition.compositions)]
             shares = [seeds[worker :: self.workers] for worker in range(min(self.workers, len(seeds)))]
             _side_by_side([[*asked, "--seed", ",".join(map(str, share))] for share in shares])
             # All are there: this writes the matrix of all of them.
@@ -158,7 +165,11 @@ class Study:
         if not data.exists():
             longest = FACTOR * self.edition.window
             write_conversations(
-                data, load_tokenizer(model), count=self.edition.conversations, longest=longest
+                data,
+                load_tokenizer(model),
+                count=self.edition.conversations,
+                shortest=int(self.edition.shortest * longest),
+                longest=longest,
             )
         return [
             *("tune", "--model", str(model), "--methods", ",".join(methods), "--device", self.device),
@@ -169,10 +180,10 @@ class Study:
     def _measure(self, model: Path) -> Path:
         entries: list[dict[str, Any]] = [
             {"name": method, "label": f"{method} untuned"}
-            for method in dict.fromkeys((*MAIN, *HALVES))
+            for method in dict.fromkeys((*self.edition.methods, *self.edition.halves))
             if method != "none"
         ]
-        for name in ("main", "halves"):
+        for name in self._parts:
             matrix = yaml.safe_load((self.folder / name / MATRIX).read_text(encoding="utf-8"))
             entries += matrix["methods"]
         # From Python, no report is written: one of a hundred variants takes minutes, and the page is another.

@@ -34,13 +34,16 @@ TEMPLATE = (
 """Turns as they are, without marks between them, as the tasks ask without a chat template."""
 
 
-def write_conversations(path: Path, tokenizer: PreTrainedTokenizerFast, *, count: int, longest: int) -> None:
-    """Write conversations as JSON lines, of half the longest length to all of it; each fills it where it can.
+def write_conversations(
+    path: Path, tokenizer: PreTrainedTokenizerFast, *, count: int, shortest: int, longest: int
+) -> None:
+    """Write conversations as JSON lines, of all lengths between two; each fills its own where it can.
 
     Args:
         path: The file; it is the same for the same arguments.
         tokenizer: The model's.
         count: Conversations.
+        shortest: Tokens of the shortest.
         longest: Tokens of the longest.
     """
     rows = Rows(Source(tokenizer, np.zeros(0, dtype=np.uint16)), seed=SEED)
@@ -48,7 +51,7 @@ def write_conversations(path: Path, tokenizer: PreTrainedTokenizerFast, *, count
     number = 0
     while len(lines) < count:
         # Tokens are written as text and read again, perhaps as a few more of them, with an end after every answer.
-        length = random.Random(f"{SEED}:length:{number}").randint(longest // 2, longest * 31 // 32)
+        length = random.Random(f"{SEED}:length:{number}").randint(shortest, longest * 31 // 32)
         turns = turns_of(rows.row(f"tuning:{number}", length, MIXTURE), tokenizer)
         number += 1
         if turns:

@@ -29,10 +29,10 @@ from longbench_run.reports.markdown import markdown
 from longbench_run.reports.text import length_label
 from longbench_run.reports.tuned import length_table, loss_block, quality_block, samples_table
 from longbench_run.results import load
-from longbench_run.results.crossed import Contrast
+from longbench_run.results.crossed import Contrast, holm
 from longbench_run.results.published import published
 from longbench_run.results.store import read_header
-from longbench_run.results.tuned import UNTUNED, Place, TunedCell, TunedRun
+from longbench_run.results.tuned import UNTUNED, Place, TunedCell, TunedRun, difference
 
 _MEAN = "longbench_mean_of_12"
 """What the paper's averages are called among its published numbers."""
@@ -70,10 +70,7 @@ def write_page(run: Path, folder: Path, *, edition: Edition, made: Made) -> Path
     measured = TunedRun(header, load(run))
     blocks = [
         *_introduction(edition, made),
-        *_tables(measured, edition),
-        *_claims(measured, edition),
-        *_halves(measured, edition),
-        *_paper(),
+        *(_of_compositions if len(edition.compositions) > 1 else _of_methods)(measured, edition),
     ]
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     figures = iter(("quality", "loss"))
@@ -115,13 +112,81 @@ def _introduction(edition: Edition, made: Made) -> Iterator[Block]:
                 + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made.deviations.items())
             ),
             text(
-                "the learning rate, one for all methods: the lowest mean loss of the main methods in the last step, with "
+                "the learning rate, one for all methods: the lowest mean loss of what is tuned in the last step, with "
                 f"{edition.rate_samples} samples of a seed of its own, among "
                 + ", ".join(f"{rate} ({loss:.3f})" for rate, loss in made.rates.items())
             ),
             text(f"time: {parts}; {sum(made.seconds.values()) / 60:.0f} min in all, {made.machine}"),
             text(versions),
         )
+    )
+
+
+def _of_methods(run: TunedRun, edition: Edition) -> Iterator[Block]:
+    yield from _tables(run, edition)
+    yield from _claims(run, edition)
+    yield from _halves(run, edition)
+    yield from _paper()
+
+
+def _of_compositions(run: TunedRun, edition: Edition) -> Iterator[Block]:
+    mean, (count,) = run.places[0], edition.samples
+    yield Heading(text=text("By composition and context length"), level=2)
+    yield Paragraph(
+        text=text(
+            "Conversations of each composition: none, any; short, within the window; long, of more than half the context; "
+            "short_then_long, one half of each, the short ones first."
+        )
+    )
+    yield length_table(run, mean, samples=count)
+    yield _differences(run, mean, edition)
+    yield loss_block(run)
+    yield Heading(text=text("Each task"), level=2)
+    for place in run.places[1:]:
+        yield length_table(run, place, samples=count)
+    yield Heading(text=text("The paper's table 3"), level=2)
+    yield Paragraph(
+        text=text(
+            "Entropy-aware ABF on Llama-2-7B-chat, window 4096, tuned on other mixtures of other data, in percent "
+            "(arXiv:2401.07004); long: above 8092 tokens, short: at most 4096."
+        )
+    )
+    rows = [row for row in published("entropy-abf") if row.table == "3"]
+    yield _grid("paper-3", "Table 3", {(row.called, row.dataset): row.value for row in rows})
+
+
+def _differences(run: TunedRun, place: Place, edition: Edition) -> Table:
+    (method,), (count,) = edition.methods, edition.samples
+    any_length, *others = (f"{method}, composition {name}" for name in edition.compositions)
+    lengths = [windows * edition.window for windows in WINDOWS]
+    found = {
+        (name, length): run.contrast(
+            place, difference(name, any_length, samples=count, context_length=length)
+        )
+        for name in others
+        for length in lengths
+    }
+    corrected = holm([None if each is None else each.p for each in found.values()])
+    p_values = dict(zip(found, corrected, strict=True))
+    return Table(
+        name="compositions",
+        caption=text(
+            "What a composition changes: differences of means over tasks, paired by seed and sample, with 95 % intervals "
+            "and p after Holm's correction over all of them."
+        ),
+        head=tuple(map(text, ("difference", *map(length_label, lengths)))),
+        rows=tuple(
+            (
+                cell(f"{name} - none"),
+                *(
+                    cell(
+                        f"{_interval(found[of, length])}, p {'-' if (p := p_values[of, length]) is None else f'{p:.2g}'}"
+                    )
+                    for length in lengths
+                ),
+            )
+            for name, of in zip(edition.compositions[1:], others, strict=True)
+        ),
     )
 
 

@@ -36,7 +36,7 @@ def test_conversations_fit_the_context_teach_answers_alone_and_hold_nothing_that
     tokenizer, tmp_path
 ):
     path = tmp_path / "conversations.jsonl"
-    write_conversations(path, tokenizer, count=12, longest=2048)
+    write_conversations(path, tokenizer, count=12, shortest=1024, longest=2048)
     file = read_conversations(path)
     encoded = encode_all(file, tokenizer, context_length=2048)
 
@@ -52,7 +52,7 @@ def test_conversations_fit_the_context_teach_answers_alone_and_hold_nothing_that
         assert learnt == "".join(f"{answer}</s>" for answer in answers)
     assert max(map(len, encoded.samples)) > 1024
     again = tmp_path / "again.jsonl"
-    write_conversations(again, tokenizer, count=12, longest=2048)
+    write_conversations(again, tokenizer, count=12, shortest=1024, longest=2048)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -101,10 +101,12 @@ def test_claims_are_judged_together_and_on_their_own_side():
 
 
 def test_both_editions_tune_the_same_methods_with_five_seeds_and_hold_the_paper_s_and_the_released_form():
+    assert {EDITIONS[name].methods for name in ("cpu", "bundled")} == {MAIN}
+    assert {EDITIONS[name].halves for name in ("cpu", "bundled")} == {HALVES}
     assert {"entropy_abf", "entropy_abf:skip_layers=0"} <= set(MAIN)
     assert set(HALVES) - set(MAIN) == {"none", "log_n"}
     assert {len(edition.seeds) for edition in EDITIONS.values()} == {5}
-    assert len({edition.samples for edition in EDITIONS.values()}) == 1
+    assert len({EDITIONS[name].samples for name in ("cpu", "bundled")}) == 1
 
 
 class Additive:
