@@ -27,6 +27,7 @@ NONE = "none"
 """The unmodified model."""
 UNTUNED = 0
 """Number of samples of what was not tuned."""
+_SHOWN_OF_HASH = 12
 
 
 class Place(NamedTuple):
@@ -244,9 +245,7 @@ def tuned_names(header: RunHeader) -> Mapping[str, str]:
         if any(len({getattr(each, name) for each in of_one}) > 1 for of_one in same.values())
     ]
     names = {
-        each.method_label: ", ".join(
-            (each.asked, *(f"{name} {str(getattr(each, name))[:12]}" for name in apart))
-        )
+        each.method_label: ", ".join((each.asked, *(_said(each, name) for name in apart)))
         for each in header.tuned
     }
     cells = Counter((names[each.method_label], each.samples, each.seed) for each in header.tuned)
@@ -256,6 +255,11 @@ def tuned_names(header: RunHeader) -> Mapping[str, str]:
         else each.method_label
         for each in header.tuned
     }
+
+
+def _said(tuning: TuningSummary, name: str) -> str:
+    value = str(getattr(tuning, name))
+    return f"{name} {value[:_SHOWN_OF_HASH] if name.endswith('sha256') else value}"
 
 
 def _rows(

@@ -73,9 +73,8 @@ def write_page(run: Path, folder: Path, *, edition: Edition, made: Made) -> Path
         *(_of_compositions if len(edition.compositions) > 1 else _of_methods)(measured, edition),
     ]
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    figures = iter(("quality", "loss"))
     named = [
-        replace(block, name=f"tuning_claim-{edition.name}-{next(figures)}")
+        replace(block, name=f"tuning_claim-{edition.name}-{block.name}")
         if isinstance(block, Figure)
         else block
         for block in blocks
@@ -140,7 +139,7 @@ def _of_compositions(run: TunedRun, edition: Edition) -> Iterator[Block]:
     )
     yield length_table(run, mean, samples=count)
     yield _differences(run, mean, edition)
-    yield loss_block(run)
+    yield replace(loss_block(run), name="loss")
     yield Heading(text=text("Each task"), level=2)
     for place in run.places[1:]:
         yield length_table(run, place, samples=count)
@@ -199,8 +198,8 @@ def _tables(run: TunedRun, edition: Edition) -> Iterator[Block]:
     yield Heading(text=text("By number of samples, like the paper's table 5"), level=2)
     for length in (target, 2 * target):
         yield samples_table(run, mean, context_length=length)
-    yield quality_block(run, mean)
-    yield loss_block(run)
+    yield replace(quality_block(run, mean), name="quality")
+    yield replace(loss_block(run), name="loss")
     yield Heading(text=text("Each task"), level=2)
     for place in run.places[1:]:
         yield length_table(run, place, samples=max(run.samples))
