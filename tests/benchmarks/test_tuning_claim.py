@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from benchmarks.tuning_claim import __main__ as command
 from benchmarks.tuning_claim.claims import Claim, claims, judged
 from benchmarks.tuning_claim.conversations import TEMPLATE, turns_of, write_conversations
 from benchmarks.tuning_claim.editions import EDITIONS, HALVES, LEARNING_RATES, MAIN
-from benchmarks.tuning_claim.page import Made, _effects, _introduction, _paper
+from benchmarks.tuning_claim.page import Made, _differences, _effects, _introduction, _paper
 from longbench_run.harness import reference_model
 from longbench_run.harness.reference_model.row import Kind, Row
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
@@ -227,3 +228,44 @@ def test_the_page_says_what_was_another_recipe_than_the_paper_s_and_how_the_rate
         "100 samples of a seed of its own, among 2e-05 (1.500), 0.0001 (1.250)" in each for each in said
     )
     assert "time: model 2 min, tuning 1 min; 3 min in all, 2 processes" in said
+
+
+class Composed:
+    """A run of variants by composition, whose differences are given."""
+
+    values = MappingProxyType({"none": 0.2, "short": 0.25, "long": 0.3, "short_then_long": 0.2})
+
+    def contrast(self, place, cells):
+        (length,) = {cell.context_length for cell in cells}
+        assert {cell.samples for cell in cells} == {100}
+        value = sum(
+            sign * self.values[cell.method.removeprefix("entropy_abf, composition ")]
+            for cell, sign in cells.items()
+        )
+        return Contrast(value=value, seeds=5, n=20, clusters=20, p=length / 1e6)
+
+
+def test_compositions_are_compared_with_any_conversation_and_corrected_for_their_number():
+    table = _differences(Composed(), None, EDITIONS["composition"])
+    rows = {row[0].text[0].text: [cell.text[0].text for cell in row[1:]] for row in table.rows}
+
+    assert list(rows) == ["short - none", "long - none", "short_then_long - none"]
+    assert [each.split()[0] for each in rows["long - none"]] == ["0.100"] * 4
+    assert [each.split()[0] for each in rows["short - none"]] == ["0.050"] * 4
+    # Holm: twelve p-values, the least of them 512e-6 three times.
+    assert {each[0].rpartition(" ")[2] for each in rows.values()} == {f"{12 * 512 / 1e6:.2g}"}
+
+
+def test_the_edition_of_compositions_has_enough_short_and_long_conversations(tokenizer, tmp_path):
+    edition = EDITIONS["composition"]
+    path, longest = tmp_path / "conversations.jsonl", 4 * edition.window
+    count = 150  # a tenth of them
+    write_conversations(
+        path, tokenizer, count=count, shortest=int(edition.shortest * longest), longest=longest
+    )
+    lengths = [
+        len(each) for each in encode_all(read_conversations(path), tokenizer, context_length=longest).samples
+    ]
+    per_tenth = max(edition.samples) * count / edition.conversations
+    assert sum(length <= edition.window for length in lengths) > 1.2 * per_tenth
+    assert sum(length > longest / 2 for length in lengths) > 1.2 * per_tenth

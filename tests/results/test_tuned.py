@@ -223,4 +223,8 @@ def test_methods_tuned_in_several_ways_are_told_apart(make):
     assert names(usual, tuning("yarn", 32, 0, composition="long")) == ["yarn", "yarn"]
     long = tuning("yarn", 8, 0, method_label="b", composition="long")
     assert names(usual, long) == ["yarn, composition none", "yarn, composition long"]
+    staged = tuning("yarn", 8, 0, method_label="b", composition="short_then_long")
+    assert names(usual, staged)[1] == "yarn, composition short_then_long"
+    other_data = tuning("yarn", 8, 0, method_label="b", data_sha256="c" * 64)
+    assert names(usual, other_data) == [f"yarn, data_sha256 {letter * 12}" for letter in "ac"]
     assert names(usual, tuning("yarn", 8, 0, method_label="again")) == ["yarn-8-seed0", "again"]
