@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from longbench_run.reports.axes import small_print, thin_out_lengths
 from longbench_run.reports.captions import about, absence
-from longbench_run.reports.figures import BASELINE, legend_label
+from longbench_run.reports.figures import BASELINE, Style, house_style, legend_label
+from longbench_run.reports.layout import frame_figure
 from longbench_run.reports.panels import Panel
 from longbench_run.reports.text import length_label
 from longbench_run.results.entropy import (
@@ -32,11 +34,11 @@ if TYPE_CHECKING:
 POSITION = "position of the query (tokens, log scale)"
 BAND = 0.2
 """Opacity of an interval."""
-EVEN_COLOUR = "#888888"
-"""Of ln n."""
-ROW = 13.0
+_EVEN: Mapping[str, Any] = MappingProxyType({"color": "#888888", "linewidth": 1.2})
+"""The line of ln n."""
+_ROW = 13.0
 """Height of a panel of curves, in font sizes."""
-LEGEND = 20.0
+_LEGEND = 20.0
 """Width of a legend beside the panels, in font sizes."""
 MOST_NAMED = 6
 """Layers that are named; of more, as many, evenly."""
@@ -211,6 +213,67 @@ def finish(grid: Sequence[Axes], columns: int) -> None:
         axes.tick_params(labelbottom=is_last)
         if is_last:
             thin_out_lengths(axes)
+
+
+def curves_figure(
+    shown: Entropies,
+    style: Style,
+    *,
+    title: str,
+    panels: Mapping[str, Callable[[Axes], None]],
+    looks: Mapping[str, Mapping[str, Any]],
+    interval: str | None,
+) -> MatplotlibFigure:
+    """Draw curves over position below ln n, side by side.
+
+    Args:
+        shown: Entropies of a panel.
+        style: Where the figure is shown.
+        title: Of the figure.
+        panels: Title of the axes -> what draws its curves.
+        looks: Name of a curve in the legend -> properties of its line.
+        interval: What the legend calls intervals; None where there is none.
+    """
+    from matplotlib.figure import Figure as MatplotlibFigure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
+
+    with house_style(style):
+        figure = MatplotlibFigure()
+        grid, columns, title_lines = titled_axes(figure, list(panels), beside=_LEGEND)
+        limits = [math.log(shown.start + 1), math.log(shown.length)]
+        for axes, draw in zip(grid, panels.values(), strict=True):
+            axes.plot([math.exp(x) for x in limits], limits, **_EVEN, zorder=3.5)
+            draw(axes)
+            set_positions(axes, shown)
+            axes.set_ylim(0, 1.04 * limits[1])
+            axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
+        for axes in grid[::columns]:
+            axes.set_ylabel("entropy (nats)")
+        windows = window_handle(shown)
+        bands = [] if interval is None else [Patch(facecolor="#555555", alpha=2 * BAND)]
+        frame_figure(
+            figure,
+            title=title,
+            about=about_entropies(shown),
+            body=_ROW * math.ceil(len(grid) / columns) + title_lines,
+            across=POSITION,
+            handles=[
+                *(Line2D([], [], **look) for look in looks.values()),
+                Line2D([], [], **_EVEN),
+                *windows,
+                *bands,
+            ],
+            labels=[
+                *looks,
+                "ln n (even attention)",
+                *["original window"] * len(windows),
+                *[interval or ""] * len(bands),
+            ],
+        )
+        finish(grid, columns)
+    return figure
 
 
 def named_layers(layers: Sequence[int]) -> list[int]:

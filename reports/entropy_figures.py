@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from longbench_run.reports.entropy_axes import (
     BAND,
-    EVEN_COLOUR,
-    LEGEND,
     MOST_NAMED,
-    MOST_TICKS,
-    POSITION,
-    ROW,
     Entropies,
-    about_entropies,
-    finish,
+    curves_figure,
     named_layers,
-    set_positions,
-    titled_axes,
-    window_handle,
     write_absence,
 )
-from longbench_run.reports.figures import Style, house_style
-from longbench_run.reports.layout import frame_figure
+from longbench_run.reports.figures import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,51 +32,23 @@ def entropy_figure(shown: Entropies, style: Style = "report") -> MatplotlibFigur
         shown: Entropies of a panel.
         style: Where the figure is shown.
     """
-    from matplotlib.figure import Figure as MatplotlibFigure
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-    from matplotlib.ticker import MaxNLocator
+    colours = _layer_colours(shown.layers)
 
-    with house_style(style):
-        figure = MatplotlibFigure()
-        grid, columns, title_lines = titled_axes(figure, shown.panel.methods, beside=LEGEND)
-        colours = _layer_colours(shown.layers)
-        limits = [math.log(shown.start + 1), math.log(shown.length)]
-        for axes, method in zip(grid, shown.panel.methods, strict=True):
-            axes.plot([math.exp(x) for x in limits], limits, color=EVEN_COLOUR, linewidth=1.2, zorder=3.5)
-            if method in shown.cells:
-                _draw_layers(axes, shown, method, colours)
-            else:
-                write_absence(axes, shown, method)
-            set_positions(axes, shown)
-            axes.set_ylim(0, 1.04 * limits[1])
-            axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
-        for axes in grid[::columns]:
-            axes.set_ylabel("entropy (nats)")
-        named = named_layers(shown.layers)
-        has_bands = any(point.mean.interval for points in shown.points.values() for point in points)
-        bands = [Patch(facecolor="#555555", alpha=2 * BAND)] if has_bands else []
-        frame_figure(
-            figure,
-            title=f"{shown.panel.task.name} by position and layer",
-            about=about_entropies(shown),
-            body=ROW * math.ceil(len(grid) / columns) + title_lines,
-            across=POSITION,
-            handles=[
-                *(Line2D([], [], color=colours[layer]) for layer in named),
-                Line2D([], [], color=EVEN_COLOUR, linewidth=1.2),
-                *window_handle(shown),
-                *bands,
-            ],
-            labels=[
-                *(f"layer {layer}" for layer in named),
-                "ln n (even attention)",
-                *["original window"] * len(window_handle(shown)),
-                *["95 % interval,\nfirst and last layer"] * len(bands),
-            ],
-        )
-        finish(grid, columns)
-    return figure
+    def draw(method: str, axes: Axes) -> None:
+        if method in shown.cells:
+            _draw_layers(axes, shown, method, colours)
+        else:
+            write_absence(axes, shown, method)
+
+    has_bands = any(point.mean.interval for points in shown.points.values() for point in points)
+    return curves_figure(
+        shown,
+        style,
+        title=f"{shown.panel.task.name} by position and layer",
+        panels={method: partial(draw, method) for method in shown.panel.methods},
+        looks={f"layer {layer}": {"color": colours[layer]} for layer in named_layers(shown.layers)},
+        interval="95 % interval,\nfirst and last layer" if has_bands else None,
+    )
 
 
 def _draw_layers(axes: Axes, shown: Entropies, method: str, colours: Mapping[int, Any]) -> None:

@@ -5,28 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from longbench_run.reports.captions import caption
 from longbench_run.reports.document import Block, Figure, Heading, Table, text
-from longbench_run.reports.entropy_axes import (
-    BAND,
-    EVEN_COLOUR,
-    LEGEND,
-    MOST_TICKS,
-    POSITION,
-    ROW,
-    Entropies,
-    about_entropies,
-    finish,
-    named_layers,
-    set_positions,
-    titled_axes,
-    window_handle,
-)
-from longbench_run.reports.figures import Style, house_style, legend_label
+from longbench_run.reports.entropy_axes import BAND, Entropies, curves_figure, named_layers
+from longbench_run.reports.figures import Style, legend_label
 from longbench_run.reports.forest import DIFFERENCE_NAMES
-from longbench_run.reports.layout import frame_figure
 from longbench_run.reports.tables import labelled_table
 from longbench_run.reports.text import length_label, score_text, visible
 from longbench_run.results.entropy import EntropyPoint, later, points_of
@@ -38,10 +24,10 @@ if TYPE_CHECKING:
 
     from longbench_run.results.records import RunHeader
 
-_Look = tuple[str, Any]
-_WITH: _Look = ("#0072B2", "-")
-_WITHOUT: _Look = ("#222222", (0, (4, 1.6)))
-"""Colour and line; the baseline's own darkness for what has no scale."""
+_Look = Mapping[str, Any]
+_WITH: _Look = MappingProxyType({"color": "#0072B2", "linestyle": "-"})
+_WITHOUT: _Look = MappingProxyType({"color": "#222222", "linestyle": (0, (4, 1.6))})
+"""The baseline's own darkness for what has no scale."""
 _NOTE = (
     "Slope of entropy against ln n as in the table above; of all layers, the mean of its absolute value. Both methods have "
     "the same weights, frequencies, positions and mask, and differ in the logit scale alone. Difference: with the scale "
@@ -142,52 +128,24 @@ def scale_figure(pair: ScalePair, style: Style = "report") -> MatplotlibFigure:
         pair: The two methods.
         style: Where the figure is shown.
     """
-    from matplotlib.figure import Figure as MatplotlibFigure
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-    from matplotlib.ticker import MaxNLocator
+    looks = {pair.scaled: _WITH, pair.plain: _WITHOUT}
 
-    shown = pair.shown
-    with house_style(style):
-        figure = MatplotlibFigure()
-        grid, columns, title_lines = titled_axes(
-            figure, [f"layer {layer}" for layer in pair.layers], beside=LEGEND
-        )
-        limits = [math.log(shown.start + 1), math.log(shown.length)]
-        looks = {pair.scaled: _WITH, pair.plain: _WITHOUT}
-        for axes, layer in zip(grid, pair.layers, strict=True):
-            axes.plot([math.exp(x) for x in limits], limits, color=EVEN_COLOUR, linewidth=1.2, zorder=2.5)
-            for method, (colour, line) in looks.items():
-                _draw_curve(axes, pair.of_layer(method, layer), colour, line)
-            set_positions(axes, shown)
-            axes.set_ylim(0, 1.04 * limits[1])
-            axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
-        for axes in grid[::columns]:
-            axes.set_ylabel("entropy (nats)")
-        has_bands = any(point.mean.interval for points in pair.points.values() for point in points)
-        bands = [Patch(facecolor="#555555", alpha=2 * BAND)] if has_bands else []
-        frame_figure(
-            figure,
-            title=f"{shown.panel.task.name} before and after the logit scale",
-            about=about_entropies(shown),
-            body=ROW * math.ceil(len(grid) / columns) + title_lines,
-            across=POSITION,
-            handles=[
-                *(Line2D([], [], color=colour, linestyle=line) for colour, line in looks.values()),
-                Line2D([], [], color=EVEN_COLOUR, linewidth=1.2),
-                *window_handle(shown),
-                *bands,
-            ],
-            labels=[
-                f"with scale: {legend_label(pair.scaled)}",
-                f"without: {legend_label(pair.plain)}",
-                "ln n (even attention)",
-                *["original window"] * len(window_handle(shown)),
-                *["95 % interval"] * len(bands),
-            ],
-        )
-        finish(grid, columns)
-    return figure
+    def draw(layer: int, axes: Axes) -> None:
+        for method, look in looks.items():
+            _draw_curve(axes, pair.of_layer(method, layer), look)
+
+    has_bands = any(point.mean.interval for points in pair.points.values() for point in points)
+    return curves_figure(
+        pair.shown,
+        style,
+        title=f"{pair.shown.panel.task.name} before and after the logit scale",
+        panels={f"layer {layer}": partial(draw, layer) for layer in pair.layers},
+        looks={
+            f"with scale: {legend_label(pair.scaled)}": _WITH,
+            f"without: {legend_label(pair.plain)}": _WITHOUT,
+        },
+        interval="95 % interval" if has_bands else None,
+    )
 
 
 def scale_alt_text(pair: ScalePair) -> str:
@@ -251,16 +209,14 @@ def _scale_table(pairs: Sequence[ScalePair], header: RunHeader) -> Table:
     )
 
 
-def _draw_curve(axes: Axes, points: Sequence[EntropyPoint], colour: str, line: Any) -> None:
+def _draw_curve(axes: Axes, points: Sequence[EntropyPoint], look: _Look) -> None:
     # Where ln n is what it is on average over the bucket: attention that is even lies on the line.
     x = [math.exp(point.even) for point in points]
-    axes.plot(
-        x, [cast("float", point.mean.value) for point in points], color=colour, linestyle=line, zorder=3
-    )
+    axes.plot(x, [cast("float", point.mean.value) for point in points], zorder=3, **look)
     bounds = [(at, *point.mean.interval) for at, point in zip(x, points, strict=True) if point.mean.interval]
     if bounds:
         across, low, high = zip(*bounds, strict=True)
-        axes.fill_between(across, low, high, color=colour, alpha=BAND, linewidth=0, zorder=2)
+        axes.fill_between(across, low, high, color=look["color"], alpha=BAND, linewidth=0, zorder=2)
 
 
 def _slope_text(value: float) -> str:
