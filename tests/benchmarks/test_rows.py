@@ -68,18 +68,23 @@ def test_attention_entropy_takes_less_than_its_probabilities_and_more_with_more_
         peak_mib(replace(bench, column=sized(bench, prefill=tokens)), "attention entropy")
         for tokens in (2048, 4096)
     )
-    assert 5 < short < 96
-    assert short < long < 2.5 * short
+    # Half of what probabilities take at the longer one; by the square of the tokens it would be four times the shorter.
+    assert 5 < short < long < 192, (short, long)
+    assert long < 3.5 * short, (short, long)
 
 
 @pytest.mark.slow
 def test_a_step_of_tuning_takes_memory_in_proportion_to_its_tokens(bench):
-    """The states between 3 layers of width 320 take 7.5 MiB at 2048 tokens: recomputed layers keep no more."""
+    """The states between 3 layers of width 320 take 7.5 MiB at 2048 tokens: recomputed layers keep no more.
+
+    What the allocator gives back differs by a tenth from process to process; what grows with the square of the tokens would
+    take 16 times as much.
+    """
     short, long = (
         peak_mib(replace(bench, column=sized(bench, scoring=tokens)), "tuning step")
-        for tokens in (1024, 2048)
+        for tokens in (2048, 8192)
     )
-    assert 7.5 < short < long < 2.5 * short
+    assert 7.5 < short < long < 6 * short, (short, long)
 
 
 def sized(bench, **sizes):
