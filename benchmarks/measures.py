@@ -11,7 +11,7 @@ from typing import cast
 import torch
 
 from benchmarks.bands import draw_call
-from benchmarks.memory import WORST_ENTROPY, peak_mib
+from benchmarks.memory import ENTROPY_METHOD, peak_mib
 from benchmarks.models import Column, bundled, token_ids
 from benchmarks.peers import full_form, windowed_nll
 from benchmarks.speed import Bench, Figure, ForwardClock, attention_clock, in_turn, seconds_of
@@ -119,7 +119,7 @@ def entropy_time(bench: Bench) -> Figure:
 
     return in_turn(
         bench,
-        partial(seconds, WORST_ENTROPY, entropy_request(length)),
+        partial(seconds, ENTROPY_METHOD, entropy_request(length)),
         partial(seconds, "none", ScoreRequest(windows=(window,))),
     )
 

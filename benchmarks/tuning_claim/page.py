@@ -111,8 +111,8 @@ def _introduction(edition: Edition, made: Made) -> Iterator[Block]:
                 + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made.deviations.items())
             ),
             text(
-                "the learning rate, one for all methods: the lowest mean loss of what is tuned in the last step, with "
-                f"{edition.rate_samples} samples of a seed of its own, among "
+                f"the learning rate, one for all: the lowest mean loss of {', '.join(edition.methods)} in the last step, "
+                f"with {edition.rate_samples} samples of a seed of its own, among "
                 + ", ".join(f"{rate} ({loss:.3f})" for rate, loss in made.rates.items())
             ),
             text(f"time: {parts}; {sum(made.seconds.values()) / 60:.0f} min in all, {made.machine}"),

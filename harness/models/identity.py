@@ -69,7 +69,8 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str | None:
     decisive = {
         "class": kind.__qualname__,
         "backend": backend.to_str(),
-        "special_tokens": [tokenizer.bos_token_id, tokenizer.eos_token_id, sorted(tokenizer.all_special_ids)],
+        # By name too: templates write them.
+        "special_tokens": [tokenizer.special_tokens_map, sorted(tokenizer.all_special_ids)],
         "split_special_tokens": tokenizer.split_special_tokens,
         "chat_template": tokenizer.chat_template,
     }

@@ -62,29 +62,22 @@ def test_full_form_takes_several_score_matrices(bench):
 
 
 @pytest.mark.slow
-def test_attention_entropy_takes_less_than_its_probabilities_and_more_with_more_tokens(bench):
-    """Of 3 layers with 2 heads, 2048 x 2048 probabilities take 96 MiB, and 4096 x 4096 384 MiB."""
+@pytest.mark.parametrize(
+    ("work", "size", "least", "most"),
+    [
+        # Of 3 layers with 2 heads, 2048 x 2048 probabilities take 96 MiB.
+        ("attention entropy", "prefill", 5, 96),
+        # The states between 3 layers of width 320 take 7.5 MiB at 2048 tokens: recomputed layers keep no more.
+        ("tuning step", "scoring", 7.5, 320),
+    ],
+)
+def test_memory_grows_as_the_tokens_do_and_not_as_their_square(bench, work, size, least, most):
+    """Four times the tokens: sixteen times the memory by their square; a quarter more or less from process to process."""
     short, long = (
-        peak_mib(replace(bench, column=sized(bench, prefill=tokens)), "attention entropy")
-        for tokens in (2048, 4096)
+        peak_mib(replace(bench, column=sized(bench, **{size: tokens})), work) for tokens in (2048, 8192)
     )
-    # Half of what probabilities take at the longer one; by the square of the tokens it would be four times the shorter.
-    assert 5 < short < long < 192, (short, long)
-    assert long < 3.5 * short, (short, long)
-
-
-@pytest.mark.slow
-def test_a_step_of_tuning_takes_memory_in_proportion_to_its_tokens(bench):
-    """The states between 3 layers of width 320 take 7.5 MiB at 2048 tokens: recomputed layers keep no more.
-
-    What the allocator gives back differs by a tenth from process to process; what grows with the square of the tokens would
-    take 16 times as much.
-    """
-    short, long = (
-        peak_mib(replace(bench, column=sized(bench, scoring=tokens)), "tuning step")
-        for tokens in (2048, 8192)
-    )
-    assert 7.5 < short < long < 6 * short, (short, long)
+    assert least < short < most, short
+    assert short < long < 6 * short, (short, long)
 
 
 def sized(bench, **sizes):

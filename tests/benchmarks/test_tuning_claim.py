@@ -267,5 +267,6 @@ def test_the_edition_of_compositions_has_enough_short_and_long_conversations(tok
         len(each) for each in encode_all(read_conversations(path), tokenizer, context_length=longest).samples
     ]
     per_tenth = max(edition.samples) * count / edition.conversations
-    assert sum(length <= edition.window for length in lengths) > 1.2 * per_tenth
-    assert sum(length > longest / 2 for length in lengths) > 1.2 * per_tenth
+    # Twice as many as a seed learns from: seeds take others.
+    assert sum(length <= edition.window for length in lengths) > 2 * per_tenth
+    assert sum(length > longest / 2 for length in lengths) > 2 * per_tenth

@@ -9,8 +9,9 @@ from longbench_run.harness import reference_model
 from longbench_run.harness.choices import choose
 from longbench_run.harness.config_build import load_config
 from longbench_run.harness.header import run_header
+from longbench_run.harness.methods.base import Band, Interval
 from longbench_run.harness.preparation import prepare
-from longbench_run.harness.unscaled import unscaled_methods
+from longbench_run.harness.unscaled import _same_keys, unscaled_methods
 
 
 @pytest.fixture
@@ -91,6 +92,19 @@ def test_a_method_must_be_its_counterpart_at_every_length(counterparts):
     assert counterparts(pair, factor="per-length", lengths=lengths) == {"pi+log_n": "pi"}
     for label in pair:
         assert counterparts(pair, factor="per-length", lengths=lengths, without=(label, 8192)) == {}
+
+
+def test_keys_that_one_sees_without_a_cache_alone_tell_methods_apart():
+    keys = Interval(start=lambda p: 0 * p, stop=lambda p: p + 1)
+    always, at_first = Band(keys=keys), Band(keys=keys, prefill_only=True)
+    assert _same_keys((always,), (Band(keys=keys),), 64)
+    assert not _same_keys((always,), (at_first,), 64)
+    assert not _same_keys((always,), None, 64)
+    shifted = Band(keys=keys, query_map=lambda p: p + 1)
+    assert not _same_keys((always,), (shifted,), 64)
+    nearer = Band(keys=Interval(start=lambda p: p - 8, stop=lambda p: p + 1))
+    assert not _same_keys((always,), (nearer,), 64)
+    assert _same_keys((always,), (nearer,), 8)
 
 
 def test_a_scaling_that_the_model_ships_with_is_no_part_of_a_method(counterparts, tmp_path):

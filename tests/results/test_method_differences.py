@@ -91,6 +91,14 @@ def test_samples_are_paired_by_key_whatever_their_order_and_others_are_left_out(
     assert found.value == pytest.approx(1.0)
 
 
+def test_a_sample_that_was_scored_over_other_tokens_is_no_pair(frame_of):
+    frame = frame_of({("none", 1024): [3.0] * 12, ("pi", 1024): [2.0] * 12}, metric=NLL, weights=[10.0] * 12)
+    elsewhere = (frame["method_label"] == "pi") & frame["index"].isin([0, 1])
+    frame.loc[elsewhere, "weight"] = 11.0
+    (found,) = method_differences(frame)
+    assert (found.samples, found.value) == (10, pytest.approx(-1.0))
+
+
 def test_samples_without_a_key_are_no_pairs(frame_of):
     keys = {method: [None] * 12 for method in METHODS}
     scores = {("none", 1024): [0] * 12, ("pi", 1024): [1] * 12}
