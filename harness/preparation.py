@@ -17,6 +17,7 @@ from longbench_run.harness.footprint import check_memory
 from longbench_run.harness.matrix import first_samples, plan_run
 from longbench_run.harness.plan import FirstSamples, Plan, Weights
 from longbench_run.harness.run_key import AskedWeights, output_folder, run_key
+from longbench_run.harness.tuning.variant import lost_in, read_recipe
 from longbench_run.harness.weights import WeightsSpec, check_base, weights_specs
 from longbench_run.results.store import check_output, read_header
 
@@ -71,6 +72,7 @@ def prepare(
     for entry in weights:
         if entry.method_weights is None:
             _warn_of_window(entry.model_label, entry.inspected.facts)
+    _warn_of_rounding(weights)
     plan = plan_run(loaded, choices, weights)
     first = first_samples(plan)
     if device is None:
@@ -158,6 +160,25 @@ def _with_dtype(weights: Weights, dtype: str | None) -> Weights:
     if dtype is None or inspected.spec.dtype != "auto" or dtype == inspected.facts.dtype:
         return weights
     return replace(weights, inspected=replace(inspected, facts=replace(inspected.facts, dtype=dtype)))
+
+
+def _warn_of_rounding(weights: Sequence[Weights]) -> None:
+    """Say where the dtype of the run undoes what tuning did: scores would be those of a model that learnt less."""
+    lost: dict[str, list[float]] = {}
+    for entry in weights:
+        recipe = read_recipe(Path(entry.method_weights)) if entry.method_weights is not None else None
+        dtype = entry.inspected.facts.dtype
+        if recipe is not None and (share := lost_in(recipe, dtype)):
+            lost.setdefault(dtype, []).append(share)
+    for dtype, shares in lost.items():
+        logger.warning(
+            "tuned weights (%d): computed in %s they lose %.2f to %.2f of what they learnt; "
+            "pass --dtype float32 to measure all of it.",
+            len(shares),
+            dtype,
+            min(shares),
+            max(shares),
+        )
 
 
 def _warn_of_window(label: str, facts: ModelFacts) -> None:

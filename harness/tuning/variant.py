@@ -9,12 +9,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from longbench_run.harness.errors import ConfigError
 from longbench_run.results.durable import replace_text, sync_folder
 
+if TYPE_CHECKING:
+    import torch
+
 RECIPE = "recipe.json"
+LOST = "change_lost"
+"""Part of a recipe's result: dtype -> what of the change is lost in it."""
+_CONFIG = "config.json"
 EXPORTED = "exported"
 """Folder in a variant with the config.json that computes the method in transformers alone, where there is one."""
 
@@ -26,6 +32,18 @@ def read_recipe(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def lost_in(recipe: Mapping[str, Any], dtype: str) -> float | None:
+    """Return what of a variant's change is lost where it is loaded in a dtype, as its recipe says it.
+
+    Returns:
+        See `longbench_run.harness.tuning.rounding.change_lost`; None where the recipe says nothing.
+    """
+    result = recipe.get("result")
+    lost = result.get(LOST) if isinstance(result, dict) else None
+    share = lost.get(dtype) if isinstance(lost, dict) else None
+    return float(share) if isinstance(share, int | float) else None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -41,14 +59,25 @@ def is_planned(found: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
 
 
 def write_variant(
-    folder: Path, *, model: Any, tokenizer: Any, recipe: Mapping[str, Any], exported: Any | None
+    folder: Path,
+    *,
+    model: Any,
+    tokenizer: Any,
+    dtype: torch.dtype | None,
+    recipe: Mapping[str, Any],
+    exported: Any | None,
 ) -> None:
     """Write a variant beside its place and move it there.
+
+    Weights are stored as they were trained: few steps move them by less than half of what bfloat16 tells apart, and
+    most of it would be rounded away.
 
     Args:
         folder: Its place; what is there is replaced.
         model: The tuned model, with no method applied; an adapter on it is saved alone.
         tokenizer: Saved beside whole weights; None beside an adapter.
+        dtype: What whole weights say they are to be loaded in, that of the model they come from; None says nothing
+            else than they are.
         recipe: What made it.
         exported: The transformers config of model and method, where there is one.
     """
@@ -56,6 +85,9 @@ def write_variant(
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         model.save_pretrained(unfinished)
+        if dtype is not None:
+            config = json.loads((unfinished / _CONFIG).read_text(encoding="utf-8"))
+            write_json(unfinished / _CONFIG, {**config, "dtype": str(dtype).removeprefix("torch.")})
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)
         if exported is not None:

@@ -100,6 +100,54 @@ def test_a_variant_is_the_models_folder_with_other_weights(tuned, base):
     ]  # transformers has no keys for a growing scale
 
 
+def test_a_model_of_another_dtype_loses_nothing_of_what_was_trained(base, chats, tmp_path, capsys, caplog):
+    # Two steps at the paper's rate are less than half of what bfloat16 tells apart in most weights.
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
+    AutoModelForCausalLM.from_pretrained(tmp_path / "half", dtype=torch.float32).save_pretrained(
+        tmp_path / "whole"
+    )
+    trained = {}
+    for name in ("half", "whole"):
+        for part in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copy(base / part, tmp_path / name)
+        output = tmp_path / f"of_{name}"
+        words = ["--model", str(tmp_path / name), "--data", str(chats), "--output", str(output)]
+        assert main(["tune", *words, *QUICK, "--methods", "yarn", "--epochs", "1"]) == 0
+        folder = output / "yarn-8-seed0"
+        trained[name] = load_file(folder / "model.safetensors")
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert json.loads((folder / "config.json").read_text()) == config  # it is loaded as its model is
+
+    assert set(trained["half"]) == set(trained["whole"])
+    before, squares = load_file(tmp_path / "half" / "model.safetensors"), {"rounding": 0.0, "change": 0.0}
+    for name, weights in trained["whole"].items():
+        assert trained["half"][name].dtype == torch.float32
+        assert torch.equal(trained["half"][name], weights), name
+        squares["change"] += float((weights - before[name].float()).pow(2).sum())
+        squares["rounding"] += float((weights - weights.bfloat16().float()).pow(2).sum())
+
+    lost = (squares["rounding"] / squares["change"]) ** 0.5
+    result = json.loads((tmp_path / "of_half" / "yarn-8-seed0" / "recipe.json").read_text())["result"]
+    assert result["change_lost"] == {"bfloat16": pytest.approx(lost, rel=1e-4)}
+    assert 0.3 < lost < 1
+    assert f"it loses {lost:.2f} of what was learnt" in capsys.readouterr().err
+    result = json.loads((tmp_path / "of_whole" / "yarn-8-seed0" / "recipe.json").read_text())["result"]
+    assert result["change_lost"] == {}
+    cells = {"lengths": "64", "tasks": "perplexity", "samples": 1, "device": "cpu"}
+    for dtype, warned in (("bfloat16", True), ("float32", False)):
+        caplog.clear()
+        measure(
+            config=str(tmp_path / "of_half" / "matrix.yaml"),
+            output=str(tmp_path / f"run_{dtype}"),
+            dtype=dtype,
+            **cells,
+        )
+        said = (
+            f"(1): computed in bfloat16 they lose {lost:.2f} to {lost:.2f} of what they learnt"
+        )
+        assert (said in caplog.text) == warned
+
+
 def test_a_matrix_takes_the_variants(tuned, tmp_path):
     output = tmp_path / "run"
     cells = {"lengths": "64,128", "tasks": "perplexity", "samples": 1, "device": "cpu"}
