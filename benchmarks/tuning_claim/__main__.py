@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from threading import Event, Thread
 from typing import Any
 
 import yaml
@@ -34,7 +35,9 @@ from longbench_run.harness.cli_tune import MATRIX
 from longbench_run.harness.environment import device_name
 from longbench_run.harness.reference_model.stages import CURRICULA
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
+from longbench_run.results.durable import replace_text
 
+_TICK = 10.0
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
@@ -71,13 +74,27 @@ class Study:
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
-        started = time.monotonic()
+        """Count the seconds of a block, to the last `_TICK` whatever ends it."""
+        before, started, is_over = self.seconds, time.monotonic(), Event()
+
+        def note() -> None:
+            spent = before.get(part, 0.0) + time.monotonic() - started
+            text = json.dumps({**before, part: spent}, indent=2) + "\n"
+            file = self.folder / "seconds.json"
+            replace_text(file, text, temporary=file.with_name(".seconds.json.new"))
+
+        def tick() -> None:
+            while not is_over.wait(_TICK):
+                note()
+
+        ticking = Thread(target=tick, daemon=True)
+        ticking.start()
         try:
             yield
         finally:
-            spent = self.seconds
-            spent[part] = spent.get(part, 0.0) + time.monotonic() - started
-            (self.folder / "seconds.json").write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
+            is_over.set()
+            ticking.join()
+            note()
 
     def _model(self) -> Path:
         """Return the folder of the model to tune, with a template that writes turns as tasks do."""
@@ -145,7 +162,7 @@ class Study:
         edition = self.edition
         others = [method for method in edition.halves if method not in edition.methods]
         parts = {"main": (edition.methods, edition.samples), "halves": (others, edition.halves_samples)}
-        return {name: part for name, part in parts.items() if part[0]}
+        return {name: part for name, part in parts.items() if all(part)}
 
     def _tune(self, model: Path, rate: str) -> None:
         seeds = self.edition.seeds
@@ -222,6 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", help="of tuning, joined by commas; default 0,1,2,3,4")
     parser.add_argument("--samples", help="conversations per variant, joined by commas; default 32,100,300")
     parser.add_argument(
+        "--halves",
+        type=int,
+        help="conversations of the halves that are no main method; 0: untuned alone; default: 100, or the most of --samples",
+    )
+    parser.add_argument(
         "--workers", type=int, help="processes side by side; default: one per core, and one on a GPU"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N; default: cpu")
@@ -236,10 +258,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.samples is not None:
         samples = tuple(map(int, options.samples.split(",")))
         edition = replace(edition, samples=samples, halves_samples=samples[-1:])
+    if options.halves is not None:
+        edition = replace(edition, halves_samples=(options.halves,) if options.halves else ())
     workers = options.workers or (1 if options.device.startswith("cuda") else os.cpu_count() or 1)
     study = Study(edition, options.output / edition.name, workers=workers, device=options.device)
     run = study.run()
-    words = [f"--{name} {value}" for name in ("seeds", "samples") if (value := getattr(options, name))]
+    words = [
+        f"--{name} {value}"
+        for name in ("seeds", "samples", "halves")
+        if (value := getattr(options, name)) is not None
+    ]
     made = Made(
         command=" ".join(["python -m benchmarks.tuning_claim", edition.name, *words]),
         seconds=study.seconds,

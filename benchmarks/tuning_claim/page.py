@@ -107,6 +107,10 @@ def _introduction(edition: Edition, made: Made) -> Iterator[Block]:
             text(f"samples {', '.join(map(str, edition.samples))} of {edition.conversations} conversations"),
             text(f"seeds {', '.join(map(str, edition.seeds))}: which conversations, and their order"),
             text(
+                "at every length, of each dataset: "
+                + ", ".join(f"{task['name']} {task['samples']} samples" for task in edition.tasks)
+            ),
+            text(
                 "the paper's recipe but for "
                 + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made.deviations.items())
             ),
@@ -245,10 +249,10 @@ def _interval(found: Contrast | None) -> str:
 
 def _halves(run: TunedRun, edition: Edition) -> Iterator[Block]:
     """Yield the two halves of entropy-aware ABF: base and logit scale, neither, each and both."""
-    mean, count = run.places[0], edition.halves_samples[-1]
+    mean = run.places[0]
     lengths = [windows * edition.window for windows in WINDOWS]
     yield Heading(text=text("Which half does the work"), level=2)
-    for samples in (UNTUNED, count):
+    for samples in (UNTUNED, *edition.halves_samples):
         yield Table(
             name=f"halves-{samples}",
             caption=text(

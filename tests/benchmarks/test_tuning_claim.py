@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +16,7 @@ from benchmarks.tuning_claim import __main__ as command
 from benchmarks.tuning_claim.claims import Claim, claims, judged
 from benchmarks.tuning_claim.conversations import TEMPLATE, turns_of, write_conversations
 from benchmarks.tuning_claim.editions import EDITIONS, HALVES, LEARNING_RATES, MAIN
-from benchmarks.tuning_claim.page import Made, _differences, _effects, _introduction, _paper
+from benchmarks.tuning_claim.page import Made, _differences, _effects, _halves, _introduction, _paper
 from longbench_run.harness import reference_model
 from longbench_run.harness.reference_model.row import Kind, Row
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
@@ -204,6 +206,53 @@ def test_a_cut_chooses_its_rate_with_no_more_samples_than_it_tunes_with_and_on_t
     assert (words["--device"], words["--samples"], words["--context-length"]) == ("cuda:1", "32", "4x")
 
 
+def test_halves_that_are_not_tuned_are_measured_untuned_and_have_no_table_of_tuned_ones(
+    tmp_path, monkeypatch
+):
+    asked = {}
+    monkeypatch.setattr(command.Study, "run", lambda self: asked.update(study=self))
+    monkeypatch.setattr(
+        command, "write_page", lambda run, results, *, edition, made: asked.update(command=made.command)
+    )
+    monkeypatch.setattr(command.Study, "rate_losses", {})
+    words = ["--seeds", "0,1", "--samples", "16", "--halves", "0", "--output", str(tmp_path)]
+    assert command.main(["cpu", *words]) == 0
+
+    assert asked["command"] == "python -m benchmarks.tuning_claim cpu --seeds 0,1 --samples 16 --halves 0"
+    edition = asked["study"].edition
+    assert list(asked["study"]._parts) == ["main"]
+    assert (edition.halves, edition.halves_samples) == (HALVES, ())
+    run = Additive()
+    run.places = [None]
+    names = [block.name for block in _halves(run, edition) if isinstance(block, Table)]
+    assert names == ["halves-0", "effects-0"]
+
+
+def test_seconds_are_of_all_calls_and_on_the_disk_while_one_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_TICK", 0.01)
+    first = command.Study(EDITIONS["cpu"], tmp_path, workers=1)
+    seen = threading.Event()
+    monkeypatch.setattr(command, "replace_text", noting(command.replace_text, seen))
+    with first._timed("tuning"):
+        assert seen.wait(10)  # whatever ends it
+        before = first.seconds["tuning"]
+        assert before > 0
+    with command.Study(EDITIONS["cpu"], tmp_path, workers=1)._timed("tuning"):
+        time.sleep(0.05)
+    assert first.seconds["tuning"] >= before + 0.05
+    with first._timed("measuring"):
+        pass
+    assert set(first.seconds) == {"tuning", "measuring"}
+
+
+def noting(function, seen):
+    def noted(*arguments, **keywords):
+        function(*arguments, **keywords)
+        seen.set()
+
+    return noted
+
+
 def test_the_page_says_what_was_another_recipe_than_the_paper_s_and_how_the_rate_was_chosen(tmp_path):
     for name, deviations in (
         ("pi-32-seed0", {"precision": {"paper": "bfloat16", "here": "float32"}}),
@@ -224,6 +273,10 @@ def test_the_page_says_what_was_another_recipe_than_the_paper_s_and_how_the_rate
     (items,) = (block for block in _introduction(EDITIONS["cpu"], made) if isinstance(block, Items))
     said = ["".join(span.text for span in item) for item in items.items]
     assert "the paper's recipe but for batch size 32, precision float32" in said
+    assert (
+        "at every length, of each dataset: passkey 20 samples, perplexity 10 samples, longbench_synthetic 10 samples"
+        in said
+    )
     assert any(
         "100 samples of a seed of its own, among 2e-05 (1.500), 0.0001 (1.250)" in each for each in said
     )
