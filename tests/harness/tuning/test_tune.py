@@ -142,9 +142,7 @@ def test_a_model_of_another_dtype_loses_nothing_of_what_was_trained(base, chats,
             dtype=dtype,
             **cells,
         )
-        said = (
-            f"(1): computed in bfloat16 they lose {lost:.2f} to {lost:.2f} of what they learnt"
-        )
+        said = f"(1): computed in bfloat16 they lose {lost:.2f} to {lost:.2f} of what they learnt"
         assert (said in caplog.text) == warned
 
 
