@@ -82,15 +82,23 @@ def claims(run: TunedRun, *, target: int, longest: int) -> Iterator[Claim]:
             )
 
 
-def judged(run: TunedRun, place: Place, stated: Sequence[Claim]) -> list[Judged]:
+def judged(
+    run: TunedRun, place: Place, stated: Sequence[Claim], *, higher_is_better: bool = True
+) -> list[Judged]:
     """Return claims with what a run shows of them, together wrong of any at a chance of 5 %.
 
     Args:
         run: The study's run.
-        place: A metric of which more is better, or the mean over tasks.
+        place: A metric, or the mean over tasks.
         stated: The whole family.
+        higher_is_better: Whether more of the metric is better; where not, what is found has its sign turned, so that
+            positive numbers favour the same side.
     """
-    contrasts = [run.contrast(place, claim.cells) for claim in stated]
+    sign = 1.0 if higher_is_better else -1.0
+    contrasts = [
+        run.contrast(place, {cell: sign * coefficient for cell, coefficient in claim.cells.items()})
+        for claim in stated
+    ]
     corrected = holm([None if each is None else each.p for each in contrasts])
     return [
         Judged(claim=claim, contrast=each, p=p, found=_found(claim, each, p))

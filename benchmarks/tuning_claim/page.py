@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -142,7 +142,14 @@ def _of_compositions(run: TunedRun, edition: Edition) -> Iterator[Block]:
         )
     )
     yield length_table(run, mean, samples=count)
-    yield _differences(run, mean, edition)
+    yield _differences(run, mean, edition, name="compositions", said="differences of means over tasks")
+    yield _differences(
+        run,
+        _nll(run),
+        edition,
+        name="compositions-nll",
+        said="differences of nll, in nats per token, below 0 where the composition is better",
+    )
     yield replace(loss_block(run), name="loss")
     yield Heading(text=text("Each task"), level=2)
     for place in run.places[1:]:
@@ -158,29 +165,33 @@ def _of_compositions(run: TunedRun, edition: Edition) -> Iterator[Block]:
     yield _grid("paper-3", "Table 3", {(row.called, row.dataset): row.value for row in rows})
 
 
-def _differences(run: TunedRun, place: Place, edition: Edition) -> Table:
+def _nll(run: TunedRun) -> Place:
+    return next(place for place in run.places if place.metric == "nll")
+
+
+def _differences(run: TunedRun, place: Place, edition: Edition, *, name: str, said: str) -> Table:
     (method,), (count,) = edition.methods, edition.samples
-    any_length, *others = (f"{method}, composition {name}" for name in edition.compositions)
+    any_length, *others = (f"{method}, composition {each}" for each in edition.compositions)
     lengths = [windows * edition.window for windows in WINDOWS]
     found = {
-        (name, length): run.contrast(
-            place, difference(name, any_length, samples=count, context_length=length)
+        (other, length): run.contrast(
+            place, difference(other, any_length, samples=count, context_length=length)
         )
-        for name in others
+        for other in others
         for length in lengths
     }
     corrected = holm([None if each is None else each.p for each in found.values()])
     p_values = dict(zip(found, corrected, strict=True))
     return Table(
-        name="compositions",
+        name=name,
         caption=text(
-            "What a composition changes: differences of means over tasks, paired by seed and sample, with 95 % intervals "
-            "and p after Holm's correction over all of them."
+            f"What a composition changes: {said}; paired by seed and sample, with 95 % intervals and p after Holm's "
+            "correction over all of them."
         ),
         head=tuple(map(text, ("difference", *map(length_label, lengths)))),
         rows=tuple(
             (
-                cell(f"{name} - none"),
+                cell(f"{composition} - none"),
                 *(
                     cell(
                         f"{_interval(found[of, length])}, p {'-' if (p := p_values[of, length]) is None else f'{p:.2g}'}"
@@ -188,7 +199,7 @@ def _differences(run: TunedRun, place: Place, edition: Edition) -> Table:
                     for length in lengths
                 ),
             )
-            for name, of in zip(edition.compositions[1:], others, strict=True)
+            for composition, of in zip(edition.compositions[1:], others, strict=True)
         ),
     )
 
@@ -211,13 +222,32 @@ def _tables(run: TunedRun, edition: Edition) -> Iterator[Block]:
 
 def _claims(run: TunedRun, edition: Edition) -> Iterator[Block]:
     target = FACTOR * edition.window
-    found = judged(run, run.places[0], list(claims(run, target=target, longest=2 * target)))
+    stated = list(claims(run, target=target, longest=2 * target))
     yield Heading(text=text("What the paper claims"), level=2)
-    yield Table(
-        name="claims",
+    yield _claim_table(
+        "claims",
+        judged(run, run.places[0], stated),
+        "differences of means over tasks, in shares; positive numbers",
+    )
+    yield Paragraph(
+        text=text(
+            "Scores of a small model are at their floor or ceiling where nothing can differ. The same of the nll of "
+            "documents that no answer is asked of, which has neither:"
+        )
+    )
+    yield _claim_table(
+        "claims-nll",
+        judged(run, _nll(run), stated, higher_is_better=False),
+        "differences of nll, in nats per token, with the sign turned, so that positive numbers",
+    )
+
+
+def _claim_table(name: str, found: Sequence[Judged], said: str) -> Table:
+    return Table(
+        name=name,
         caption=text(
-            "Each claim as a difference of means over tasks, in shares; positive numbers favour what is named first. 95 % "
-            "interval over seeds and samples, paired; p after Holm's correction over all rows."
+            f"Each claim: {said} favour what is named first. 95 % interval over seeds and samples, paired; p after Holm's "
+            "correction over all rows."
         ),
         head=tuple(map(text, ("difference", "the paper says", "found", "p", "verdict"))),
         rows=tuple(_claim_row(each) for each in found),

@@ -103,6 +103,21 @@ def test_claims_are_judged_together_and_on_their_own_side():
     ]  # fmt: skip
 
 
+def test_where_less_is_better_signs_are_turned_and_stay_on_the_paper_s_side():
+    class Nll:
+        def contrast(self, place, cells):
+            # ABF has 1.3 nats per token, PI 1.5.
+            value = sum(sign * {"abf": 1.3, "pi": 1.5}[cell.method] for cell, sign in cells.items())
+            return replace(found(0.0, 1e-5), value=value)
+
+    cells = {TunedCell("abf", 32, 2048): 1.0, TunedCell("pi", 32, 2048): -1.0}
+    (each,) = judged(
+        Nll(), None, [Claim(text="abf - pi", cells=cells, says="above 0")], higher_is_better=False
+    )
+    assert each.contrast.value == pytest.approx(0.2)
+    assert each.found == "shown"
+
+
 def test_both_editions_tune_the_same_methods_with_five_seeds_and_hold_the_paper_s_and_the_released_form():
     assert {EDITIONS[name].methods for name in ("cpu", "bundled")} == {MAIN}
     assert {EDITIONS[name].halves for name in ("cpu", "bundled")} == {HALVES}
@@ -299,7 +314,7 @@ class Composed:
 
 
 def test_compositions_are_compared_with_any_conversation_and_corrected_for_their_number():
-    table = _differences(Composed(), None, EDITIONS["composition"])
+    table = _differences(Composed(), None, EDITIONS["composition"], name="compositions", said="differences")
     rows = {row[0].text[0].text: [cell.text[0].text for cell in row[1:]] for row in table.rows}
 
     assert list(rows) == ["short - none", "long - none", "short_then_long - none"]
