@@ -14,9 +14,11 @@ import pytest
 
 from benchmarks.tuning_claim import __main__ as command
 from benchmarks.tuning_claim.claims import Claim, claims, judged
+from benchmarks.tuning_claim.compositions import _differences
 from benchmarks.tuning_claim.conversations import TEMPLATE, turns_of, write_conversations
 from benchmarks.tuning_claim.editions import EDITIONS, HALVES, LEARNING_RATES, MAIN
-from benchmarks.tuning_claim.page import Made, _differences, _effects, _halves, _introduction, _paper
+from benchmarks.tuning_claim.methods import _effects, _halves, _paper
+from benchmarks.tuning_claim.page import Made, _introduction
 from longbench_run.harness import reference_model
 from longbench_run.harness.reference_model.row import Kind, Row
 from longbench_run.harness.reference_model.tokenizer import load_tokenizer
