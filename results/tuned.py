@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,8 @@ class TunedCell(NamedTuple):
     """Where scores are means over seeds."""
 
     method: str
-    """As it was asked for when it was tuned, whatever the label of its variants."""
+    """As it was asked for when it was tuned, whatever the label of its variants; of a method that was not tuned, as the
+    run asks for it."""
     samples: int
     """Samples learnt from; `UNTUNED` for the method on the model's own weights."""
     context_length: int
@@ -141,7 +142,7 @@ class TunedRun:
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """The unmodified model, where it was measured, then the tuned methods in the order of the run."""
+        """The unmodified model, where it was measured, then the tuned methods in the order of the run; no others."""
         names = dict.fromkeys(tuned_names(self.header).values())
         return tuple(dict.fromkeys((*([NONE] if self.has(NONE, UNTUNED) else []), *names)))
 
@@ -287,9 +288,12 @@ def _rows(
     for (place, cell), method in resolved.items():
         if (place, cell.context_length, method) in untuned:
             found[place, cell._replace(samples=UNTUNED)] = {None: untuned[place, cell.context_length, method]}
+    tuned, asked = set(names.values()), _asked(header)
     for (place, length, method), rows in untuned.items():
         if method_family(method) == NONE:
             found[place, TunedCell(NONE, UNTUNED, length)] = {None: rows}
+        elif (name := asked.get(str(rows["method_label"].iloc[0]))) is not None and name not in tuned:
+            found[place, TunedCell(name, UNTUNED, length)] = {None: rows}
     return found
 
 
@@ -304,10 +308,19 @@ def _within(found: Contrast, minimum: float | None, maximum: float | None) -> Co
 
 def _with_weights(header: RunHeader) -> set[str]:
     """Return the labels of the methods that bring weights, as the configuration has them."""
+    return {label for label, entry in _entries(header).items() if entry.get("weights")}
+
+
+def _asked(header: RunHeader) -> Mapping[str, str]:
+    """Return label -> what a method is called where it is asked for."""
+    return {label: str(entry.get("name")).strip() for label, entry in _entries(header).items()}
+
+
+def _entries(header: RunHeader) -> Mapping[str, Mapping[str, Any]]:
     return {
-        str(entry.get("label") or entry.get("name")).strip()
+        str(entry.get("label") or entry.get("name")).strip(): entry
         for entry in header.config.get("methods", ())
-        if isinstance(entry, Mapping) and entry.get("weights")
+        if isinstance(entry, Mapping)
     }
 
 

@@ -215,6 +215,27 @@ def test_weights_that_do_not_say_how_they_were_made_are_nobodys_untuned_method(w
     assert run.contrast(Place("m", QA, "p", "f1"), {TunedCell("pi", 8, 512): 1.0}) is not None
 
 
+def test_a_method_that_no_variant_was_tuned_with_is_compared_and_stands_in_no_table(write, values):
+    of_yarn = [each for each in VARIANTS if each.asked == "yarn"]
+    entry = {"name": "pi", "label": "pi", "weights": None}
+    run = write(values, variants=of_yarn, config={"methods": [entry]})
+    place = Place("m", QA, "p", "f1")
+
+    found = run.contrast(place, {TunedCell("pi", 0, 512): 1.0, TunedCell("none", 0, 512): -1.0})
+    assert found.value == pytest.approx(
+        np.mean([values("pi", QA, 512, i) - values("none", QA, 512, i) for i in range(COUNT)])
+    )
+    assert run.methods == ("none", "yarn")
+    assert "pi" not in {each.cell.method for each in tuned_scores(run)}
+
+
+def test_what_is_called_as_a_tuned_method_and_computes_another_is_not_that_one_untuned(write, values):
+    others = [tuning("pi", 8, seed, canonical="pi:factor=4.0") for seed in SEEDS]
+    run = write(values, variants=others, config={"methods": [{"name": "pi", "label": "pi", "weights": None}]})
+
+    assert run.contrast(Place("m", QA, "p", "f1"), {TunedCell("pi", 0, 512): 1.0}) is None
+
+
 def test_methods_tuned_in_several_ways_are_told_apart(make):
     def names(*variants):
         return list(tuned_names(make.header(tuned=variants)).values())
