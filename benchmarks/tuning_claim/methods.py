@@ -94,32 +94,36 @@ def _claim_row(each: Judged) -> tuple[Cell, ...]:
 
 def _halves(run: TunedRun, edition: Edition) -> Iterator[Block]:
     """Yield the two halves of entropy-aware ABF: base and logit scale, neither, each and both."""
-    mean = run.places[0]
     lengths = [windows * edition.window for windows in WINDOWS]
     yield Heading(text=text("Which half does the work"), level=2)
-    for samples in (UNTUNED, *edition.halves_samples):
-        yield Table(
-            name=f"halves-{samples}",
-            caption=text(
-                f"Mean over tasks of the larger base and the logit scale, neither, each and both; "
-                f"{f'{samples} samples' if samples else 'untuned'}."
-            ),
-            head=tuple(map(text, ("method", *map(length_label, lengths)))),
-            rows=tuple(
-                (
-                    cell(code(method)),
-                    *(
-                        cell(interval(run.contrast(mean, {TunedCell(method, samples, n): 1.0})))
-                        for n in lengths
-                    ),
-                )
-                for method in HALVES
-            ),
-        )
-        yield _effects(run, mean, samples, lengths)
+    for place, said in (
+        (run.places[0], "Mean over tasks"),
+        (nll_place(run), "Nll of documents, in nats per token and less where it is better,"),
+    ):
+        for samples in (UNTUNED, *edition.halves_samples):
+            name = f"{samples}" if place.metric is None else f"{samples}-{place.metric}"
+            yield Table(
+                name=f"halves-{name}",
+                caption=text(
+                    f"{said} of the larger base and the logit scale, neither, each and both; "
+                    f"{f'{samples} samples' if samples else 'untuned'}."
+                ),
+                head=tuple(map(text, ("method", *map(length_label, lengths)))),
+                rows=tuple(
+                    (
+                        cell(code(method)),
+                        *(
+                            cell(interval(run.contrast(place, {TunedCell(method, samples, n): 1.0})))
+                            for n in lengths
+                        ),
+                    )
+                    for method in HALVES
+                ),
+            )
+            yield _effects(run, place, samples, lengths, name=f"effects-{name}")
 
 
-def _effects(run: TunedRun, mean: Place, samples: int, lengths: list[int]) -> Table:
+def _effects(run: TunedRun, place: Place, samples: int, lengths: list[int], *, name: str) -> Table:
     neither, scale, base, both = HALVES
     effects = {
         "base, without scale": {base: 1.0, neither: -1.0},
@@ -129,7 +133,7 @@ def _effects(run: TunedRun, mean: Place, samples: int, lengths: list[int]) -> Ta
         "interaction": {both: 1.0, base: -1.0, scale: -1.0, neither: 1.0},
     }
     return Table(
-        name=f"effects-{samples}",
+        name=name,
         caption=text("Effects: differences of the rows above, paired, with 95 % intervals."),
         head=tuple(map(text, ("effect", *map(length_label, lengths)))),
         rows=tuple(
@@ -139,7 +143,7 @@ def _effects(run: TunedRun, mean: Place, samples: int, lengths: list[int]) -> Ta
                     cell(
                         interval(
                             run.contrast(
-                                mean,
+                                place,
                                 {TunedCell(method, samples, n): sign for method, sign in of_methods.items()},
                             )
                         )

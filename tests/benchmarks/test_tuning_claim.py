@@ -26,7 +26,7 @@ from longbench_run.harness.tuning.conversations import read_conversations
 from longbench_run.harness.tuning.samples import encode_all
 from longbench_run.reports.document import Items, Table
 from longbench_run.results.crossed import Contrast
-from longbench_run.results.tuned import TunedCell
+from longbench_run.results.tuned import Place, TunedCell
 from longbench_run.tasks.generated.names import belongs_to_tasks, first_key
 
 
@@ -143,7 +143,7 @@ class Additive:
 
 
 def test_effects_are_what_a_half_adds_without_the_other_and_with_it():
-    table = _effects(Additive(), None, 100, [512])
+    table = _effects(Additive(), None, 100, [512], name="effects")
     found = {row[0].text[0].text: float(row[1].text[0].text.split()[0]) for row in table.rows}
 
     assert found == {
@@ -240,9 +240,9 @@ def test_halves_that_are_not_tuned_are_measured_untuned_and_have_no_table_of_tun
     assert list(asked["study"]._parts) == ["main"]
     assert (edition.halves, edition.halves_samples) == (HALVES, ())
     run = Additive()
-    run.places = [None]
+    run.places = [Place("m"), Place("m", "perplexity", "plain", "nll")]
     names = [block.name for block in _halves(run, edition) if isinstance(block, Table)]
-    assert names == ["halves-0", "effects-0"]
+    assert names == ["halves-0", "effects-0", "halves-0-nll", "effects-0-nll"]
 
 
 def test_seconds_are_of_all_calls_and_on_the_disk_while_one_goes_on(tmp_path, monkeypatch):
