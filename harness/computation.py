@@ -76,6 +76,8 @@ class Computation:
     """What each worker without a group computed last."""
     _lost: int = field(init=False, default=0)
     """Workers that died in a row without having attached anything."""
+    _came_up: bool = field(init=False, default=False)
+    """Whether any worker started."""
     _stage: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -138,6 +140,7 @@ class Computation:
         match event:
             case Up():
                 self._idle[worker] = None
+                self._came_up = True
             case Attached(applied_hash):
                 self._busy[worker].applied_hash = applied_hash
                 self._lost = 0
@@ -185,6 +188,9 @@ class Computation:
                     f"Workers must live to load a model, got {self._lost} that died before, the last one {how}. "
                     "See whether memory suffices for all of them, and run the same command again: "
                     "finished samples are kept."
+                    if self._came_up
+                    else f"Workers must start, got {self._lost} that died before they had, the last one {how}. "
+                    'See what they say on stderr; a script calls run() below `if __name__ == "__main__":`.'
                 )
         if work is None:
             logger.warning("A worker was lost before it had a group (%s); another one takes its place.", how)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -34,6 +36,22 @@ def test_two_processes_of_which_one_is_killed_record_what_one_records(
     assert workers() == []
     assert read_run("out").header.device.startswith("2 x cpu (")
     assert read_run("out").header.status == "complete"
+
+
+def test_a_script_that_workers_would_run_again_is_told_where_to_call(matrix, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"from longbench_run.harness import run\nrun(**{matrix | {'lengths': '512'}!r}, devices='cpu,cpu')\n"
+    )
+
+    ended = subprocess.run([sys.executable, script.name], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "longbench_run.harness.executors.base.WorkersLost: Workers must start, got 6 that died before they had, the last one ended "
+        'with exit code 1. See what they say on stderr; a script calls run() below `if __name__ == "__main__":`.'
+    )
+    assert read_run("out").header.status == "failed"
 
 
 @pytest.mark.parametrize(
