@@ -17,7 +17,7 @@ from longbench_run.harness.grammar import parse_number
 from longbench_run.harness.lengths import parse_length
 from longbench_run.harness.methods.method import parse_methods
 from longbench_run.harness.models.spec import REFERENCE, ModelSpec
-from longbench_run.harness.tuning.processes import Processes, check_whole, processes_of
+from longbench_run.harness.tuning.processes import Processes, processes_of
 from longbench_run.harness.tuning.recipe import COMPOSITIONS, Recipe, papers
 from longbench_run.results.durable import replace_text
 
@@ -87,7 +87,7 @@ def _check_room(planned: Sequence[PlannedVariant], output: Path, processes: Proc
             variant.footprint,
             device=variant.inspected.facts.device,
             folder=output,
-            processes=processes.local_count,
+            processes=processes,
         )
 
 
@@ -96,7 +96,6 @@ def _save_every(found: argparse.Namespace) -> Any:
 
 
 def _plan(found: argparse.Namespace, processes: Processes) -> list[PlannedVariant]:
-    check_whole(os.environ)
     if Path(found.output).exists() and not Path(found.output).is_dir():
         raise ConfigError(f"--output: path must be a folder, got {found.output!r}. Name another.")
     _save_every(found)
@@ -150,7 +149,14 @@ def _plan(found: argparse.Namespace, processes: Processes) -> list[PlannedVarian
         for count in samples
         for seed in seeds
     ]
-    return plan_tuning(spec, methods, recipes, data=found.data, output=Path(found.output))
+    return plan_tuning(
+        spec,
+        methods,
+        recipes,
+        data=found.data,
+        output=Path(found.output),
+        shares=processes.shares,
+    )
 
 
 def _memory(planned: Sequence[PlannedVariant]) -> list[str]:
@@ -196,8 +202,8 @@ def _cost(planned: Sequence[PlannedVariant]) -> Iterator[str]:
     verdict = ": too much" if needed.alone > cost.GPU_BYTES else ""
     yield (
         f"Memory of a GPU: about {gibibytes(needed.alone)} where it is alone, {gibibytes(needed.together)} as one of "
-        f"{cost.GPUS} that each hold the whole model, of the {gibibytes(cost.GPU_BYTES)} of an {cost.GPU}{verdict}. Split "
-        f"over {cost.GPUS}, which `tune` does not do: at most {gibibytes(needed.split)} each.\n"
+        f"{cost.GPUS} that each hold the whole model, of the {gibibytes(cost.GPU_BYTES)} of an {cost.GPU}{verdict}; "
+        f"{gibibytes(needed.sharded)} as one of {cost.GPUS} that share it by FSDP.\n"
     )
 
 

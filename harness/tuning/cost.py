@@ -92,7 +92,7 @@ def operations(variant: PlannedVariant, *, gpus: int = 1) -> int:
         gpus: How many share every batch, one sample after the other to each; a step waits for the last of them.
     """
     inspected, needed = variant.inspected, variant.footprint
-    adapter = needed.weights // _WEIGHT_BYTES - inspected.facts.parameters
+    adapter = 0 if variant.recipe.lora is None else needed.variant // _WEIGHT_BYTES
 
     @cache
     def of_sample(tokens: int, learnt: int) -> int:
@@ -118,18 +118,16 @@ class GpuMemory:
     alone: int
     together: int
     """On each of several that hold the whole model, as `tune` does: gradients that are averaged are there twice."""
-    split: int
-    """On each of `GPUS` among which weights, gradients and optimizer are split; at most, as if the copy of
-    weights in bfloat16 were whole."""
+    sharded: int
+    """On each of `GPUS` that share the model by FSDP."""
 
 
 def gpu_memory(variant: PlannedVariant) -> GpuMemory:
     """Return what a variant takes on a GPU, with layers computed again or not as here."""
     recipe = replace(variant.recipe, precision="bfloat16")
     longest = max(map(len, variant.samples))
-    needed = tuning_footprint(variant.inspected, recipe, variant.method, longest=longest)
-    return GpuMemory(
-        alone=needed.total,
-        together=needed.total + needed.gradients,
-        split=needed.certain // GPUS + needed.activations,
+    needed, share = (
+        tuning_footprint(variant.inspected, recipe, variant.method, longest=longest, shares=shares)
+        for shares in (1, GPUS)
     )
+    return GpuMemory(alone=needed.total, together=needed.total + needed.gradients, sharded=share.total)

@@ -12,10 +12,12 @@ import numpy as np
 from longbench_run.harness.errors import ConfigError
 from longbench_run.harness.footprint import gibibytes, memory_of
 from longbench_run.harness.tuning.loss import logits_rows
+from longbench_run.harness.tuning.processes import ALONE
 
 if TYPE_CHECKING:
     from longbench_run.harness.methods import Method
-    from longbench_run.harness.models.facts import InspectedModel
+    from longbench_run.harness.models.facts import InspectedModel, ModelFacts
+    from longbench_run.harness.tuning.processes import Processes
     from longbench_run.harness.tuning.recipe import Recipe
 
 _WEIGHT = 4
@@ -35,17 +37,21 @@ CHECKPOINTS_KEPT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningFootprint:
-    """Bytes that a step needs, one sample at a time."""
+    """Bytes that a step needs in a process, one sample at a time."""
 
     weights: int
+    """Its share, as of gradients and optimizer."""
     gradients: int
     optimizer: int
     activations: int
-    """What layers keep for the backward pass, one layer's gradients, and a piece of the logits; roughly."""
+    """What layers keep for the backward pass, one layer's gradients, a piece of the logits, and what of a model that is
+    shared is gathered at a time; roughly."""
     recomputes: bool
     """Whether a layer keeps its input alone and is computed again in the backward pass: a quarter more time."""
     checkpoint: int
-    """One on the disk."""
+    """One on the disk, of all processes."""
+    variant: int
+    """Weights of what is made, on the disk."""
 
     @property
     def certain(self) -> int:
@@ -60,7 +66,7 @@ class TuningFootprint:
     @property
     def disk(self) -> int:
         """Checkpoints, with the one being written, and the variant."""
-        return (CHECKPOINTS_KEPT + 1) * self.checkpoint + self.checkpoint - self.optimizer
+        return (CHECKPOINTS_KEPT + 1) * self.checkpoint + self.variant
 
     def __str__(self) -> str:
         """Return the parts in one line."""
@@ -70,7 +76,7 @@ class TuningFootprint:
 
 
 def tuning_footprint(
-    inspected: InspectedModel, recipe: Recipe, method: Method, *, longest: int
+    inspected: InspectedModel, recipe: Recipe, method: Method, *, longest: int, shares: int = 1
 ) -> TuningFootprint:
     """Return what tuning a model takes.
 
@@ -79,30 +85,45 @@ def tuning_footprint(
         recipe: How it is tuned.
         method: What is attached, resolved.
         longest: Tokens of the longest sample.
+        shares: Processes that share the model; 1: each holds all of it.
     """
     config, facts = inspected.config.get_text_config(), inspected.facts
     hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    trained = facts.parameters if recipe.lora is None else recipe.lora * _lora_sides(config, hidden, inner)
+    adapter = 0 if recipe.lora is None else recipe.lora * _lora_sides(config, hidden, inner)
+    trained = adapter or facts.parameters
     layer, bands = _of_layer(config, recipe, inner=inner, longest=longest), _of_bands(config, method, longest)
     width = _ACTIVATION[recipe.precision]
-    states, cast = longest * hidden * _STATE, facts.parameters * width if width < _WEIGHT else 0
+    gathered = 0 if shares == 1 else _gathered(config, facts, hidden=hidden)
+    # Copies in what products are computed in: of all weights, or of those that are there whole.
+    cast = (gathered or facts.parameters) * width if width < _WEIGHT else 0
+    states = longest * hidden * _STATE
     piece = 3 * 4 * min(longest, logits_rows(facts.vocabulary)) * facts.vocabulary
     # Gradients of a layer are as large as what it keeps, but for those of scores, which go block by block.
     all_layers, one_layer = layers * (layer + bands), layers * states + layer + bands
     optimizer = 2 * trained * _WEIGHT
+    # What is gathered has its gradients beside it.
+    always = piece + cast + (1 if adapter else 2) * gathered * _WEIGHT
     kept = TuningFootprint(
-        weights=facts.parameters * _WEIGHT + (0 if recipe.lora is None else trained * _WEIGHT),
-        gradients=trained * _WEIGHT,
-        optimizer=optimizer,
-        activations=int(_HOLES * (all_layers + layer + piece + cast)),
+        weights=-(-(facts.parameters + adapter) * _WEIGHT // shares),
+        gradients=-(-trained * _WEIGHT // shares),
+        optimizer=-(-optimizer // shares),
+        activations=int(_HOLES * (all_layers + layer + always)),
         recomputes=False,
-        checkpoint=trained * _WEIGHT + optimizer,
+        # Of a model that is shared, all is written.
+        checkpoint=(trained if shares == 1 else facts.parameters + adapter) * _WEIGHT + optimizer,
+        variant=trained * _WEIGHT,
     )
     there = memory_of(facts.device)
     if there is not None and kept.total <= _ROOM * there:
         return kept
-    return replace(kept, activations=int(_HOLES * (one_layer + layer + piece + cast)), recomputes=True)
+    return replace(kept, activations=int(_HOLES * (one_layer + layer + always)), recomputes=True)
+
+
+def _gathered(config: Any, facts: ModelFacts, *, hidden: int) -> int:
+    """Return the weights of a shared model that are whole at a time: embeddings and head, a layer and the next one."""
+    around = facts.vocabulary * hidden * (1 if getattr(config, "tie_word_embeddings", False) else 2)
+    return around + 2 * (facts.parameters - around) // int(config.num_hidden_layers)
 
 
 def _of_layer(config: Any, recipe: Recipe, *, inner: int, longest: int) -> int:
@@ -146,27 +167,28 @@ def _lora_sides(config: Any, hidden: int, inner: int) -> int:
     return int(config.num_hidden_layers) * (attention + 3 * (hidden + inner))
 
 
-def check_room(needed: TuningFootprint, *, device: str, folder: Path, processes: int = 1) -> None:
+def check_room(needed: TuningFootprint, *, device: str, folder: Path, processes: Processes = ALONE) -> None:
     """Refuse what fits neither memory nor disk.
 
     Args:
         needed: What it takes.
         device: Where it is computed: ``cpu``, ``cuda:0``, ...
         folder: Where it is written; it need not exist.
-        processes: Those of this machine that train together: on a CPU they share its memory.
+        processes: Those that train together: on a CPU, those of a machine have its memory together.
 
     Raises:
         ConfigError: If something does not fit.
     """
     there = memory_of(device)
-    sharing = processes if device == "cpu" else 1
-    # Gradients that are averaged over processes are there twice.
-    certain = sharing * (needed.certain + (needed.gradients if processes > 1 else 0))
+    sharing = processes.local_count if device == "cpu" else 1
+    # Gradients that are averaged over processes are there twice, but for those of a shared model.
+    twice = processes.count > 1 and not processes.sharded
+    certain = sharing * (needed.certain + (needed.gradients if twice else 0))
     if there is not None and certain > there:
         each = f"{sharing} processes of which each needs {needed}" if sharing > 1 else str(needed)
         raise ConfigError(
             f"tune: memory of {device} must be at least {gibibytes(certain)} ({each}), got {gibibytes(there)}. "
-            "Pass --lora 8, or take a smaller model."
+            "Pass --lora 8, share the model by FSDP, or take a smaller one."
         )
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free

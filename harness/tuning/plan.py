@@ -42,7 +42,13 @@ class PlannedVariant:
 
 
 def plan_tuning(
-    spec: ModelSpec, methods: Sequence[Method], recipes: Sequence[Recipe], *, data: str, output: Path
+    spec: ModelSpec,
+    methods: Sequence[Method],
+    recipes: Sequence[Recipe],
+    *,
+    data: str,
+    output: Path,
+    shares: int = 1,
 ) -> list[PlannedVariant]:
     """Return a variant for each recipe and method.
 
@@ -52,6 +58,7 @@ def plan_tuning(
         recipes: One for each composition, number of samples and seed, all with one context length.
         data: File of conversations.
         output: Folder that variants are written into.
+        shares: Processes that share the model; 1: each holds all of it.
 
     Raises:
         LongbenchError: With one line, whatever the user can mend.
@@ -60,6 +67,8 @@ def plan_tuning(
     _check_names(methods)
     for method in methods:
         _check_trainable(method)
+    for recipe in recipes:
+        _check_shares(recipe, shares)
     inspected = inspect_model(spec)
     facts = inspected.facts
     length = recipes[0].context_length
@@ -77,7 +86,7 @@ def plan_tuning(
                 samples=samples,
                 folder=output / _folder_name(method, recipe),
                 inspected=inspected,
-                footprint=tuning_footprint(inspected, recipe, method, longest=longest),
+                footprint=tuning_footprint(inspected, recipe, method, longest=longest, shares=shares),
                 description=_describe(method, recipe, samples, inspected, (file, encoded)),
             )
             for method in resolved
@@ -116,6 +125,14 @@ def _check_trainable(method: Method) -> None:
         raise MethodNotApplicable(
             f"--methods: method must give a sample one loss whatever came before it, got {method.text!r}, whose "
             "frequencies stay from an earlier, longer sample. Tune with another method or variant."
+        )
+
+
+def _check_shares(recipe: Recipe, shares: int) -> None:
+    if recipe.lora is not None and recipe.lora < shares:
+        raise ConfigError(
+            f"--lora: rank must be at least the {shares} processes that share the model by FSDP, got {recipe.lora}. "
+            "Pass a larger one, or start fewer processes."
         )
 
 

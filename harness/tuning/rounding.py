@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from longbench_run.harness.models.facts import InspectedModel
 
 
-def change_lost(model: Any, inspected: InspectedModel) -> dict[str, float]:
+def change_lost(tuned: Mapping[str, torch.Tensor], inspected: InspectedModel) -> dict[str, float]:
     """Return what of a tuned model's change is lost where it is loaded in the dtype that its base is stored in.
 
     Args:
-        model: With all weights tuned, in float32.
+        tuned: All weights of the tuned model by name, in float32, each once.
         inspected: Its base, whose weights are read again, into the main memory.
 
     Returns:
@@ -33,7 +34,7 @@ def change_lost(model: Any, inspected: InspectedModel) -> dict[str, float]:
     rounding = change = 0.0
     before = dict(base.named_parameters())
     with torch.no_grad():
-        for part, weights in model.named_parameters():
+        for part, weights in tuned.items():
             after = weights.detach().cpu()
             change += _squares(after - before[part])
             rounding += _squares(after - after.to(dtype))

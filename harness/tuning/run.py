@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PrinterCallback, TrainerCallback
@@ -22,7 +23,8 @@ from longbench_run.harness.tuning.plan import PlannedVariant
 from longbench_run.harness.tuning.processes import ALONE, Processes
 from longbench_run.harness.tuning.recipe import Recipe
 from longbench_run.harness.tuning.rounding import change_lost
-from longbench_run.harness.tuning.trainer import WHOLE, Samples, SampleTrainer, arguments_of, tensors
+from longbench_run.harness.tuning.sharding import mesh_of, shard, whole_state
+from longbench_run.harness.tuning.trainer import SHARES, WHOLE, Samples, SampleTrainer, arguments_of, tensors
 from longbench_run.harness.tuning.variant import (
     LOST,
     RECIPE,
@@ -32,6 +34,9 @@ from longbench_run.harness.tuning.variant import (
     write_json,
     write_variant,
 )
+
+if TYPE_CHECKING:
+    from longbench_run.harness.models.facts import InspectedModel
 
 
 def make_variant(
@@ -106,35 +111,65 @@ def _train_and_write(
     callbacks: Sequence[TrainerCallback],
     processes: Processes,
 ) -> None:
-    inspected, recipe = planned.inspected, planned.recipe
-    loaded = processes.agree(lambda: load_model(inspected.spec, inspected))
-    model: Any = loaded.model
-    if recipe.lora is not None:
-        _add_adapter(model, recipe, name=inspected.source.name)
-    if planned.footprint.recomputes:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+    checkpoint = processes.agree(lambda: _last_checkpoint(work, sharded=processes.sharded))
+    model = _loaded(planned, processes)
     with ExitStack() as stack:
-        applied = processes.agree(lambda: _attach(stack, model, planned))
+        applied = processes.agree(lambda: _attach(stack, model, planned, processes))
         trainer = SampleTrainer(
             model=model,
-            args=arguments_of(recipe, work, save_every, device=inspected.facts.device, processes=processes),
+            args=arguments_of(
+                planned.recipe,
+                work,
+                save_every,
+                device=planned.inspected.facts.device,
+                processes=processes,
+            ),
             train_dataset=Samples(planned.samples),
             data_collator=tensors,
             callbacks=list(callbacks),
         )
         trainer.remove_callback(PrinterCallback)  # stdout is for results
-        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+        trainer.train(resume_from_checkpoint=checkpoint)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     del trainer  # and the optimizer's states, before other weights are read
     model.zero_grad(set_to_none=True)
-    processes.first(lambda: _write(planned, model, {"losses": losses, "applied_hash": applied.hash}))
+    state = whole_state(model) if processes.sharded else model.state_dict()
+    result = {"losses": losses, "applied_hash": applied.hash}
+    processes.first(lambda: _write(planned, model, state, result))
 
 
-def _write(planned: PlannedVariant, model: Any, result: dict[str, Any]) -> None:
+def _loaded(planned: PlannedVariant, processes: Processes) -> Any:
+    """Return the model to be trained, or this process's share of it."""
+    inspected, recipe = planned.inspected, planned.recipe
+
+    def load(inspected: InspectedModel) -> Any:
+        model: Any = load_model(inspected.spec, inspected).model
+        if recipe.lora is not None:
+            _add_adapter(model, recipe, name=inspected.source.name)
+        if planned.footprint.recomputes:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        return model
+
+    if not processes.sharded:
+        return processes.agree(lambda: load(inspected))
+    mesh = mesh_of(processes, device=inspected.facts.device)
+    in_main_memory = replace(inspected, facts=replace(inspected.facts, device="cpu"))
+
+    def load_share() -> Any:
+        model = load(in_main_memory)
+        shard(model, mesh)
+        return model
+
+    return processes.in_turn(load_share)
+
+
+def _write(
+    planned: PlannedVariant, model: Any, state: Mapping[str, torch.Tensor], result: dict[str, Any]
+) -> None:
     inspected, is_whole = planned.inspected, planned.recipe.lora is None
     model.eval()
     if is_whole:
-        result[LOST] = change_lost(model, inspected)
+        result[LOST] = change_lost({name: state[name] for name, _ in model.named_parameters()}, inspected)
         for dtype, share in result[LOST].items():
             sys.stderr.write(
                 f"{planned.folder.name}: in {dtype}, that of its model, it loses {share:.2f} of what was learnt; "
@@ -144,6 +179,7 @@ def _write(planned: PlannedVariant, model: Any, result: dict[str, Any]) -> None:
         write_variant(
             planned.folder,
             model=model,
+            state=state,
             tokenizer=inspected.tokenizer if is_whole else None,
             dtype=getattr(inspected.config, "dtype", None) if is_whole else None,
             recipe={**planned.description, "result": result},
@@ -151,7 +187,7 @@ def _write(planned: PlannedVariant, model: Any, result: dict[str, Any]) -> None:
         )
 
 
-def _attach(stack: ExitStack, model: Any, planned: PlannedVariant) -> Applied:
+def _attach(stack: ExitStack, model: Any, planned: PlannedVariant, processes: Processes) -> Applied:
     """Have a model compute with its method, and its own loss, until the stack is left."""
     facts = planned.inspected.facts
     stack.enter_context(
@@ -166,6 +202,9 @@ def _attach(stack: ExitStack, model: Any, planned: PlannedVariant) -> Applied:
     )
     stack.enter_context(loss_by_pieces(model, rows=logits_rows(facts.vocabulary)))
     stack.enter_context(denormals_are_zero())
+    if processes.sharded:
+        # A method that looks at what the model computes leaves weights gathered, which the optimizer must not hold.
+        model.reshard()
     return applied
 
 
@@ -188,9 +227,19 @@ class StepsSaid(TrainerCallback):
             )
 
 
-def _last_checkpoint(work: Path) -> str | None:
-    found = [path.parent for path in work.glob(f"checkpoint-*/{WHOLE}")]
-    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+def _last_checkpoint(work: Path, *, sharded: bool) -> str | None:
+    """Return the last whole checkpoint; raise where its model is not held as this one."""
+    found = list(work.glob(f"checkpoint-*/{WHOLE}"))
+    if not found:
+        return None
+    last = max(found, key=lambda path: int(path.parent.name.rpartition("-")[2]))
+    if (last.read_text(encoding="utf-8") == SHARES) != sharded:
+        ways = ("that every process holds", "that they share by FSDP")
+        raise ConfigError(
+            f"--output: checkpoint must be of a model {ways[sharded]}, got one of a model {ways[not sharded]} in "
+            f"{str(last.parent)!r}. Start it as it was started, or remove {str(work)!r}."
+        )
+    return str(last.parent)
 
 
 def _add_adapter(model: Any, recipe: Recipe, *, name: str) -> None:

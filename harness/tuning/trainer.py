@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from longbench_run.harness.tuning.memory import CHECKPOINTS_KEPT
 from longbench_run.harness.tuning.processes import Processes
 from longbench_run.harness.tuning.recipe import Recipe
 from longbench_run.harness.tuning.samples import Sample
+from longbench_run.harness.tuning.sharding import PLUGIN
 
 WHOLE = "whole"
 """File in a checkpoint that is written last."""
+SHARES = "shares"
+"""What it says where every process wrote its share of the model; else it is empty."""
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 """What peft writes before the names of weights, and a model that it does not wrap has not."""
@@ -52,6 +56,18 @@ class SampleTrainer(Trainer):
         # So that the response tokens of a whole batch are counted.
         self.model_accepts_loss_kwargs = True
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Have accelerate know of a shared model on CPUs too, where it does not look for one."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp_plugin_args is None or self.is_fsdp_enabled:
+            return
+        from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+        state = self.accelerator.state
+        state.distributed_type = DistributedType.FSDP
+        state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+        self.is_fsdp_enabled = True
+
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         samples: Any = self.train_dataset if train_dataset is None else train_dataset
         return SequentialSampler(samples)
@@ -60,19 +76,29 @@ class SampleTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return a sample's part of the batch's mean nll, times the processes, over whom gradients are averaged."""
-        outputs = model(**inputs)
+        with self._autocast() if self.is_fsdp_enabled and self.args.bf16 else nullcontext():
+            outputs = model(**inputs)
         loss = outputs["loss"] / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _autocast(self) -> torch.autocast:
+        """Return what a model computes in that comes to accelerate in shares, which leaves it as it is.
+
+        As for a whole model, but copies of weights are not kept for all of a step: no process has room for those of
+        all layers.
+        """
+        return torch.autocast(self.args.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / WHOLE).touch()
+            marker = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / WHOLE
+            marker.write_text(SHARES if self.is_fsdp_enabled else "", encoding="utf-8")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         adapter = Path(resume_from_checkpoint) / _ADAPTER_WEIGHTS
-        if not adapter.exists():
+        if self.is_fsdp_enabled or not adapter.exists():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         from peft import set_peft_model_state_dict
@@ -104,6 +130,10 @@ def arguments_of(
         gradient_accumulation_steps=processes.share(recipe.batch_size),
         average_tokens_across_devices=True,  # a batch's response tokens are counted over all processes
         ddp_find_unused_parameters=False,
+        fsdp=True if processes.sharded else None,  # type: ignore[arg-type]  # words are the older way
+        fsdp_config=dict(PLUGIN),
+        # Gradients of a shared model are shared out after every sample: whole ones of all weights would not fit.
+        accelerator_config={"gradient_accumulation_kwargs": {"sync_each_batch": processes.sharded}},
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup_steps,

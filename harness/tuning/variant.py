@@ -62,6 +62,7 @@ def write_variant(
     folder: Path,
     *,
     model: Any,
+    state: Mapping[str, torch.Tensor],
     tokenizer: Any,
     dtype: torch.dtype | None,
     recipe: Mapping[str, Any],
@@ -75,6 +76,7 @@ def write_variant(
     Args:
         folder: Its place; what is there is replaced.
         model: The tuned model, with no method applied; an adapter on it is saved alone.
+        state: Its weights and buffers, whole, of which a shared model has a part alone.
         tokenizer: Saved beside whole weights; None beside an adapter.
         dtype: What whole weights say they are to be loaded in, that of the model they come from; None says nothing
             else than they are.
@@ -84,7 +86,7 @@ def write_variant(
     unfinished = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        model.save_pretrained(unfinished)
+        model.save_pretrained(unfinished, state_dict=dict(state))
         if dtype is not None:
             config = json.loads((unfinished / _CONFIG).read_text(encoding="utf-8"))
             write_json(unfinished / _CONFIG, {**config, "dtype": str(dtype).removeprefix("torch.")})

@@ -24,5 +24,5 @@ def test_the_commands_of_the_page_can_be_planned(root, write_chats, tmp_path, mo
         # What a launcher starts is tried in this process: test_processes.py starts two.
         assert main(words[words.index("tune") :]) == 0, capsys.readouterr().err
         said.append(capsys.readouterr().out)
-    assert [text.count("\n") for text in said] == [5 + 2, 1 + 2, 2 + 2, 1 + 2]
+    assert [text.count("\n") for text in said] == [5 + 2, 1 + 2, 2 + 2, 1 + 2, 1 + 2]
     assert "lora 8 (paper None)" in said[1]
