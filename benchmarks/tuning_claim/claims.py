@@ -23,7 +23,7 @@ ORDER = ("abf", "pi", "yarn", "ntk_by_parts")
 OURS = ("entropy_abf", "entropy_abf:skip_layers=0")
 """As the paper describes it, and as its code computes it."""
 Sign = Literal["above 0", "below 0", "near 0"]
-Found = Literal["shown", "contradicted", "not shown", "not measured"]
+Found = Literal["shown", "contradicted", "not shown", "not tested", "not measured"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,9 @@ def judged(
 def _found(claim: Claim, contrast: Contrast | None, p: float | None) -> Found:
     if contrast is None:
         return "not measured"
-    if p is None or p > ALPHA:
+    if p is None:
+        return "not tested"
+    if p > ALPHA:
         # A difference near 0 that is not told from 0 agrees with the claim, and does not show it.
         return "not shown"
     side = "above 0" if contrast.value > 0 else "below 0"

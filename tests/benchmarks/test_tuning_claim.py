@@ -94,14 +94,22 @@ def found(value, p):
 def test_claims_are_judged_together_and_on_their_own_side():
     stated = [
         Claim(text=str(number), cells={}, says=says)
-        for number, says in enumerate(("above 0", "above 0", "near 0", "near 0", "above 0", "above 0"))
+        for number, says in enumerate(
+            ("above 0", "above 0", "near 0", "near 0", "above 0", "above 0", "above 0")
+        )
     ]
     run = Fixed(
-        found(0.2, 1e-5), found(-0.2, 1e-5), found(0.2, 1e-5), found(0.01, 0.8), found(0.2, 0.03), None
+        found(0.2, 1e-5),
+        found(-0.2, 1e-5),
+        found(0.2, 1e-5),
+        found(0.01, 0.8),
+        found(0.2, 0.03),
+        Contrast(value=-0.2, seeds=5, n=20, clusters=20),
+        None,
     )
 
     assert [each.found for each in judged(run, None, stated)] == [
-        "shown", "contradicted", "contradicted", "not shown", "not shown", "not measured",
+        "shown", "contradicted", "contradicted", "not shown", "not shown", "not tested", "not measured",
     ]  # fmt: skip
 
 
