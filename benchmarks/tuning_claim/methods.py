@@ -76,8 +76,8 @@ def _claim_table(name: str, found: Sequence[Judged], said: str) -> Table:
         notes=(
             text(
                 "shown, contradicted: p is at most 0.05. not shown: the data decide neither way; where the paper says near "
-                "0, no test can show it, and contradicted means that there is a difference. not tested: every seed and sample "
-                "has the same value, or there are too few, and nothing is known of their spread."
+                "0, no test can show it, and contradicted means that there is a difference. not tested: every seed and "
+                "sample has the same value, or there are too few, and nothing is known of their spread."
             ),
         ),
     )
