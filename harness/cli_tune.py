@@ -17,7 +17,7 @@ from longbench_run.harness.grammar import parse_number
 from longbench_run.harness.lengths import parse_length
 from longbench_run.harness.methods.method import parse_methods
 from longbench_run.harness.models.spec import REFERENCE, ModelSpec
-from longbench_run.harness.tuning.processes import Processes, processes_of
+from longbench_run.harness.tuning.processes import Processes, check_split, processes_of
 from longbench_run.harness.tuning.recipe import COMPOSITIONS, Recipe, papers
 from longbench_run.results.durable import replace_text
 
@@ -96,6 +96,7 @@ def _save_every(found: argparse.Namespace) -> Any:
 
 
 def _plan(found: argparse.Namespace, processes: Processes) -> list[PlannedVariant]:
+    check_split(os.environ)
     if Path(found.output).exists() and not Path(found.output).is_dir():
         raise ConfigError(f"--output: path must be a folder, got {found.output!r}. Name another.")
     _save_every(found)

@@ -146,14 +146,8 @@ def processes_of(environment: Mapping[str, str]) -> Processes:
     """Return the processes that a launcher's environment tells of.
 
     Raises:
-        ConfigError: If it tells of several but not which one this is, or wants a model to be split in another way.
+        ConfigError: If it tells of several but not which one this is, or of one that shares a model.
     """
-    for name, what in _OTHERS.items():
-        if _is_set(environment, name):
-            raise ConfigError(
-                f"tune: processes must hold the whole model, or share it by FSDP, got {what} by {name}. Start it with "
-                "torchrun, or by an accelerate configuration with FSDP or none of them."
-            )
     count, sharded = int(environment.get("WORLD_SIZE", "1")), _is_set(environment, _FSDP)
     if sharded and count == 1:
         raise ConfigError(
@@ -171,6 +165,20 @@ def processes_of(environment: Mapping[str, str]) -> Processes:
     return Processes(
         index=index, count=count, local_index=local_index, local_count=local_count, sharded=sharded
     )
+
+
+def check_split(environment: Mapping[str, str]) -> None:
+    """Refuse to split a model otherwise than by FSDP.
+
+    Raises:
+        ConfigError: If accelerate's configuration asks for it.
+    """
+    for name, what in _OTHERS.items():
+        if _is_set(environment, name):
+            raise ConfigError(
+                f"tune: processes must hold the whole model, or share it by FSDP, got {what} by {name}. Start it with "
+                "torchrun, or by an accelerate configuration with FSDP or none of them."
+            )
 
 
 def _is_set(environment: Mapping[str, str], name: str) -> bool:

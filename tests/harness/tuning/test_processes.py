@@ -18,13 +18,10 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig
 
 from longbench_run.harness import cli_tune
-from longbench_run.harness.cli import main
+from longbench_run.harness.cli import main, parse_arguments
 from longbench_run.harness.errors import ConfigError
-from longbench_run.harness.methods import parse_method
-from longbench_run.harness.models.spec import ModelSpec
 from longbench_run.harness.testing.models import randomised
 from longbench_run.harness.tuning import memory
-from longbench_run.harness.tuning.plan import plan_tuning
 from longbench_run.harness.tuning.processes import ALONE, Processes, processes_of
 from longbench_run.harness.tuning.recipe import papers
 
@@ -69,6 +66,11 @@ def killed(self, args, state, control, **_keywords):
     if state.global_step == 3:
         raise Killed
 
+def shared_out(self, args, state, control, model=None, **_keywords):
+    # After every sample: whole gradients of all weights are not kept for a step.
+    assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
+
+run.StepsSaid.on_substep_end = shared_out
 run.StepsSaid.on_step_end = killed
 try:
     raise SystemExit(f"ended with {code('--output', output, '--batch-size', '4')}")
@@ -238,7 +240,7 @@ def test_a_model_is_shared_by_fsdp_alone(base, chats, tmp_path, monkeypatch, cap
     )
 
 
-def test_processes_that_share_a_model_are_several(base, chats, tmp_path, monkeypatch):
+def test_processes_that_share_a_model_are_several(base, chats, tmp_path):
     places = {"WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}
     found = processes_of({**places, **ADDRESS, "ACCELERATE_USE_FSDP": "true"})
     assert (found.sharded, found.shares) == (True, 4)
@@ -252,12 +254,13 @@ def test_processes_that_share_a_model_are_several(base, chats, tmp_path, monkeyp
         "tune: processes that share a model by FSDP must be at least 2, got 1 with ACCELERATE_USE_FSDP. "
         "Start more, or unset it."
     )
-    recipe = papers(samples=4, batch_size=4, lora=2, context_length=128)
-    spec = ModelSpec(model=str(base), dtype="float32", device="cpu")
+    words = ["--model", str(base), "--data", str(chats), "--methods", "pi", *RECIPE, "--batch-size", "4"]
+    asked = parse_arguments(["tune", *words, "--device", "cpu", "--output", str(tmp_path)])
+    (share,), (all_of_it,) = (cli_tune._plan(asked, processes) for processes in (found, whole))
+    assert share.footprint.certain == pytest.approx(all_of_it.footprint.certain / 4, rel=1e-3)
+    asked.lora = "2"
     with pytest.raises(ConfigError) as caught:
-        plan_tuning(
-            spec, [parse_method("pi")], [recipe], data=str(chats), output=tmp_path, shares=found.shares
-        )
+        cli_tune._plan(asked, found)
     assert str(caught.value) == (
         "--lora: rank must be at least the 4 processes that share the model by FSDP, got 2. "
         "Pass a larger one, or start fewer processes."
